@@ -1,0 +1,87 @@
+"""A benchmark for a person to read: one table for each network and batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from mnist_fast.bench.config import MODES
+
+if TYPE_CHECKING:
+    from mnist_fast.bench.runner import BenchReport, Row
+
+WIDTH = 120  # where the output is no terminal; rich would fall back to 80 columns
+
+
+def print_report(report: BenchReport, console: Console | None = None) -> None:
+    """Print the machine, a table for each network and batch size, and what was not available."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(_machine(report), highlight=False, markup=False)
+    for (arch, batch_size), rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
+        console.print()
+        console.print(_table(arch, batch_size, list(rows)))
+    for mode, reason in report.unavailable.items():
+        console.print(f"mode {mode} is not available here: {reason}", highlight=False, markup=False)
+
+
+def _machine(report: BenchReport) -> str:
+    machine = report.environment
+    device = f"{machine['gpu']}, " if machine["gpu"] else ""
+    return (
+        f"{device}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"torch {machine['torch']}, load average {machine['load_average']}"
+    )
+
+
+def _table(arch: str, batch_size: int, rows: list[Row]) -> Table:
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    fused = next((mode for mode in modes if MODES[mode].fused), None)
+    table = Table(
+        title=f"{arch}, batch {batch_size}, {rows[0]['precision']}, {rows[0]['device']}: median milliseconds",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("layer")
+    table.add_column("pass")
+    for mode in modes:
+        table.add_column(mode.replace("_", "\n"), justify="right")
+    against = [name for name in ("best stock", "eager") if fused and _reference(name, modes)]
+    for name in against:
+        table.add_column(f"{fused} vs\n{name}", justify="right")
+    previous = None
+    for (layer, pass_), group in groupby(rows, key=lambda row: (row["layer"], row["pass"])):
+        if previous not in (None, layer):
+            table.add_section()
+        previous = layer
+        medians = {row["mode"]: row["median_ms"] for row in group}
+        speedups = [_speedup(medians, fused, _reference(name, list(medians))) for name in against]
+        table.add_row(layer, pass_, *_milliseconds(medians, modes), *speedups)
+    return table
+
+
+def _reference(name: str, modes: Iterable[str]) -> list[str]:
+    """The modes whose lowest median ``name`` stands for."""
+    return [mode for mode in modes if (mode == "eager" if name == "eager" else not MODES[mode].fused)]
+
+
+def _milliseconds(medians: dict[str, float], modes: list[str]) -> list[str]:
+    """A cell for each mode, the lowest in bold."""
+    best = min(medians.values())
+    cells = []
+    for mode in modes:
+        value = medians.get(mode)
+        text = "-" if value is None else f"{value:.3f}"
+        cells.append(f"[bold]{text}[/bold]" if value == best else text)
+    return cells
+
+
+def _speedup(medians: dict[str, float], fused: str | None, reference: list[str]) -> str:
+    if fused not in medians or not reference:
+        return "-"
+    return f"{min(medians[mode] for mode in reference) / medians[fused]:.2f}x"
