@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import nn
 
 from mnist_fast.errors import UsageError
+from mnist_fast.models.heads import HEADS, with_linear_head
 
 _MODELS: dict[str, Callable[[int], nn.Sequential]] = {}
 
@@ -32,24 +33,30 @@ def list_models() -> list[str]:
     return list(_MODELS)
 
 
-def get_model(name: str, *, num_classes: int = 10, fused: bool = True) -> nn.Module:
+def get_model(name: str, *, num_classes: int = 10, fused: bool = True, head: str = "own") -> nn.Module:
     """Build a network with PyTorch's default initialisation.
 
     Args:
         name: one of :func:`list_models`.
         num_classes: outputs of the last layer.
         fused: with :class:`~mnist_fast.ConvReLUMaxPool2d` blocks, or with the ``torch.nn`` modules they stand for.
+        head: the network's ``own`` layers after the convolutions, or one ``linear`` layer in their place
+            (:func:`~mnist_fast.models.heads.with_linear_head`); its outputs are logits.
 
     Returns:
         A module from (N, 1, 28, 28) images to (N, num_classes) logits (log-probabilities for ``cnn`` and
         ``cnn-dropout``). The same random seed gives the same parameters for both values of ``fused``.
 
     Raises:
-        UsageError: no such network.
+        UsageError: no such network or head.
     """
     if name not in _MODELS:
         raise UsageError(f"unknown architecture {name!r}; choose from {', '.join(_MODELS)}")
+    if head not in HEADS:
+        raise UsageError(f"unknown head {head!r}; choose from {', '.join(HEADS)}")
     model = _MODELS[name](num_classes)
+    if head == "linear":
+        model = with_linear_head(model, num_classes)
     if fused:
         return model
     from mnist_fast.fusion import unfuse

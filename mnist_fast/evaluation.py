@@ -1,0 +1,67 @@
+"""Accuracy and loss on labelled images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_fast.data import batches
+from mnist_fast.devices import autocast, synchronize
+
+BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network makes of a set of images.
+
+    Attributes:
+        accuracy: fraction of the images whose largest output is that of their label.
+        loss: mean cross-entropy, without label smoothing.
+        predictions: (N,) int64 class indices on the CPU.
+        seconds: wall-clock time of batches, forward pass and comparison.
+    """
+
+    accuracy: float
+    loss: float
+    predictions: Tensor
+    seconds: float
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, images: Tensor, labels: Tensor, *, mean: float, std: float, precision: str = "fp32"
+) -> Evaluation:
+    """Run ``model`` in evaluation mode over all images, on the device its parameters are on.
+
+    Args:
+        model: from normalised (N, 1, 28, 28) float images to (N, classes) logits or log-probabilities. Its training
+            mode is restored.
+        images: (N, 28, 28) uint8, N at least 1.
+        labels: (N,) int64.
+        mean: subtracted from pixel / 255.
+        std: what the difference is divided by.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    start = time.perf_counter()
+    loss = torch.zeros((), device=device)
+    predictions = []
+    for inputs, targets in batches(images, labels, BATCH_SIZE, mean=mean, std=std, device=device):
+        with autocast(precision, device):
+            logits = model(inputs)
+        # In float64, so that the sum over many batches adds no rounding of its own.
+        loss = loss + F.cross_entropy(logits.double(), targets, reduction="sum")
+        predictions.append(logits.argmax(dim=1))
+    predicted = torch.cat(predictions).cpu()
+    synchronize(device)
+    seconds = time.perf_counter() - start
+    model.train(was_training)
+    correct = int((predicted == labels.cpu()).sum())
+    return Evaluation(correct / len(labels), loss.item() / len(labels), predicted, seconds)

@@ -1,0 +1,75 @@
+"""Watching the loss: its running mean, and a stop before the optimizer applies a step whose loss is not a number."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mnist_fast.errors import MnistFastError
+
+
+class NonFiniteLossError(MnistFastError):
+    """The loss became NaN or infinite; no update from that step on was applied."""
+
+
+class LossWindow:
+    """The losses since the last record.
+
+    On a CPU each loss is looked at as it comes. On a GPU that would make every step wait for the device: there a flag
+    on the device, raised by the first non-finite loss and never lowered, is handed to the optimizers as ``found_inf``,
+    with which torch's fused optimizers (and :class:`~mnist_fast.optim.Muon`) skip their update, and the values are
+    read in one block when the window closes.
+
+    Args:
+        device: where the losses are.
+        optimizers: those that will be told on a GPU; empty to look at each loss as it comes there as well, as is needed
+            beside a gradient scaler, which uses ``found_inf`` itself.
+    """
+
+    def __init__(self, device: torch.device, optimizers: list[Optimizer]) -> None:
+        self._values: list[float] = []
+        self._pending: list[Tensor] = []
+        self._found_inf: Tensor | None = None
+        if device.type == "cuda" and optimizers:
+            self._found_inf = torch.zeros((), device=device)
+            for optimizer in optimizers:
+                optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
+
+    def add(self, loss: Tensor, step: int) -> None:
+        """Take the loss of ``step`` (counted from 1), before its update.
+
+        Raises:
+            NonFiniteLossError: it is not finite (on a GPU that comes from :meth:`values`).
+        """
+        if self._found_inf is None:
+            self._values.append(_finite(loss.item(), step))
+        else:
+            loss = loss.detach()
+            self._pending.append(loss)
+            self._found_inf.copy_(torch.maximum(self._found_inf, (~loss.isfinite()).float()))
+
+    def values(self, step: int) -> list[float]:
+        """The window's losses, ``step`` being that of the last. Raises NonFiniteLossError: one is not finite."""
+        if self._pending:
+            first = step - len(self._pending) + 1
+            for number, value in enumerate(torch.stack(self._pending).tolist()):
+                self._values.append(_finite(value, first + number))
+            self._pending.clear()
+        return self._values
+
+    def restart(self, values: list[float] | None = None) -> None:
+        """Open a new window, holding ``values``."""
+        self._values = list(values or [])
+        self._pending.clear()
+
+
+def _finite(value: float, step: int) -> float:
+    if not math.isfinite(value):
+        raise NonFiniteLossError(
+            f"the loss became {value} in step {step}: training stopped before the optimizer applied it; "
+            "try a lower --lr or --precision fp32"
+        )
+    return value

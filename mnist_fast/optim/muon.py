@@ -1,0 +1,117 @@
+"""Muon: momentum whose update is made orthogonal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalize(matrix: Tensor, steps: int) -> Tensor:
+    """Push the singular values of a (rows, cols) matrix towards 1 by a quintic Newton-Schulz iteration.
+
+    With X scaled to Frobenius norm 1 and A = X Xᵀ, each step is X ← a X + (b A + c A²) X.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (torch.linalg.matrix_norm(x) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    r"""Stochastic gradient descent with Nesterov momentum whose update is orthogonalised.
+
+    For each parameter, seen as a matrix of shape (first dimension, all the others), with gradient :math:`g`:
+
+    .. math::
+        m \leftarrow \mu m + g, \quad G = g + \mu m, \quad
+        W \leftarrow (1 - \eta\lambda) W - \eta \sqrt{\max(1, rows / cols)}\; \mathrm{NS}(G / \lVert G \rVert_F)
+
+    where :math:`\mathrm{NS}` is ``ns_steps`` Newton-Schulz steps. Source: Keller Jordan et al., "Muon: An optimizer
+    for hidden layers in neural networks", 2024 (https://kellerjordan.github.io/posts/muon). ``torch.optim.Muon``
+    takes matrices only; this one takes convolution filters.
+
+    Args:
+        params: parameters with at least two dimensions, or parameter groups of such.
+        lr: learning rate :math:`\eta`.
+        momentum: :math:`\mu`.
+        weight_decay: decoupled weight decay :math:`\lambda`.
+        ns_steps: Newton-Schulz steps.
+
+    Raises:
+        ValueError: a value out of range, or a parameter with fewer than two dimensions.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        ns_steps: int = 5,
+    ) -> None:
+        if lr < 0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"Invalid momentum value: {momentum}")
+        if weight_decay < 0:
+            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+        if ns_steps < 1:
+            raise ValueError(f"Invalid ns_steps value: {ns_steps}")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.ndim < 2:
+                raise ValueError(f"Muon needs parameters of at least two dimensions, not {tuple(parameter.shape)}")
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient.
+
+        As torch's fused optimizers do, it leaves everything as it is where a ``found_inf`` attribute, a one-element
+        tensor, is not 0; that needs no synchronisation with the device.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group, found_inf)
+        return loss
+
+    def _update(self, parameter: Tensor, group: dict[str, Any], found_inf: Tensor | None) -> None:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        gradient, buffer, momentum = parameter.grad, state["momentum_buffer"], group["momentum"]
+        new_buffer = torch.add(gradient, buffer, alpha=momentum)
+        matrix = torch.add(gradient, new_buffer, alpha=momentum).flatten(1)
+        rows, cols = matrix.shape
+        update = orthogonalize(matrix, group["ns_steps"]).view_as(parameter)
+        new_parameter = torch.add(
+            parameter * (1 - group["lr"] * group["weight_decay"]) if group["weight_decay"] else parameter,
+            update,
+            alpha=-group["lr"] * max(1.0, rows / cols) ** 0.5,
+        )
+        if found_inf is not None:
+            new_buffer = torch.where(found_inf == 0, new_buffer, buffer)
+            new_parameter = torch.where(found_inf == 0, new_parameter, parameter)
+        buffer.copy_(new_buffer)
+        parameter.copy_(new_parameter)

@@ -1,0 +1,75 @@
+"""How each network is trained: a recipe is data, one per architecture. Imports no torch, so that help texts can show it.
+
+The numbers are those of the reference documents; where a document gives none, the comment says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
+SCHEDULES = ("constant", "step", "cosine", "one-cycle", "piecewise-linear")
+NORMALIZATIONS = ("dataset", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The numbers that decide what a training run learns.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step; the last batch of an epoch may be smaller.
+        images_per_epoch: at most this many images of each epoch's fresh permutation; None: all.
+        optimizer: one of ``OPTIMIZERS``. ``muon`` is Muon for the filters and Adam for every other parameter.
+        lr: learning rate (with ``muon``: Adam's).
+        muon_lr: learning rate of the filters under ``muon``.
+        momentum: of ``sgd`` and ``muon``.
+        betas: of ``adam``, ``adamw`` and Adam's part of ``muon``.
+        weight_decay: as the optimizer defines it.
+        schedule: one of ``SCHEDULES``; see :mod:`mnist_fast.schedules`.
+        label_smoothing: of the cross-entropy loss in training; test losses are without.
+        normalize: ``dataset``: (x/255 - mean) / std with the data's numbers; ``none``: x/255.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    images_per_epoch: int | None = None
+    muon_lr: float = 0.03
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    normalize: str = "dataset"
+
+
+RECIPES = {
+    # Document 000 names Adam only: torch's default rate; batch size and epochs are ours.
+    "cnn": Recipe(epochs=3, batch_size=64, optimizer="adam", lr=1e-3),
+    # Document 001 scales with ToTensor alone; its batch size is not given.
+    "cnn-padded": Recipe(epochs=10, batch_size=64, optimizer="adam", lr=1e-3, normalize="none"),
+    # Document 002.
+    "lenet": Recipe(epochs=10, batch_size=64, optimizer="sgd", lr=1e-3, momentum=0.9),
+    # Document 004.
+    "cnn-dropout": Recipe(epochs=10, batch_size=4, optimizer="sgd", lr=1e-2, momentum=0.9),
+    # github.com/tuomaso/train_mnist_fast, 8_Final. It draws one order for every run; ours draws a fresh one per seed.
+    "anchor": Recipe(epochs=1, batch_size=256, optimizer="adam", lr=1e-2, betas=(0.7, 0.9), schedule="one-cycle"),
+    # The cheapest way to 99% that a search found. 42,000 images are 329 steps.
+    "speedrun": Recipe(
+        epochs=1,
+        batch_size=128,
+        images_per_epoch=42_000,
+        optimizer="muon",
+        lr=1e-2,
+        muon_lr=0.03,
+        momentum=0.85,
+        betas=(0.7, 0.9),
+        schedule="piecewise-linear",
+        label_smoothing=0.1,
+    ),
+}
+
+# Document 002 fine-tunes every network the same way; its rate is the document's too (see mnist_fast.finetune).
+FINETUNE_RECIPE = Recipe(epochs=10, batch_size=64, optimizer="sgd", lr=1e-3, momentum=0.9)
