@@ -61,15 +61,17 @@ def build_cases(
         images = torch.randn(batch_size, 1, 28, 28).to(device)
         labels = torch.randint(10, (batch_size,)).to(device)
         received = _block_inputs(network, images, precision) if layers else {}
+        values = {**received, NETWORK: images}
+        parts = {layer: _part(network, layer) for layer in values}
+        return [
+            Case(arch, layer, parts[layer], unfuse(parts[layer]), value.detach(), value.requires_grad, labels)
+            for layer, value in values.items()
+        ]
 
-    def case(layer: str, module: nn.Module, value: Tensor) -> Case:
-        return Case(arch, layer, module, unfuse(module), value.detach(), value.requires_grad, labels)
 
-    blocks = [
-        case(name, nn.Sequential(OrderedDict([(name, network.get_submodule(name))])), value)
-        for name, value in received.items()
-    ]
-    return [*blocks, case(NETWORK, network, images)]
+def _part(network: nn.Module, layer: str) -> nn.Module:
+    """The network, or one of its blocks alone under its own name."""
+    return network if layer == NETWORK else nn.Sequential(OrderedDict([(layer, network.get_submodule(layer))]))
 
 
 def _block_inputs(network: nn.Module, images: Tensor, precision: str) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnist_fast.errors import UsageError
@@ -82,11 +83,17 @@ class BenchConfig:
             for number in numbers:
                 if number < 1:
                     raise UsageError(f"{name} {number} is too small; it must be at least 1")
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is None:
+            raise UsageError(f"unknown device {self.device!r}; choose from auto, cpu, cuda, cuda:INDEX")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed {self.seed} is out of range; it must be from 0 to 2**63 - 1")
         if not self.budget > 0:
             raise UsageError(f"a budget of {self.budget} seconds measures nothing; it must be above 0")
 
 
-def _check(kind: str, names: Iterable[str], choices: Iterable[str]) -> None:
+def _check(kind: str, names: Sequence[str], choices: Iterable[str]) -> None:
+    if not names:
+        raise UsageError(f"no {kind} to measure; choose from {', '.join(choices)}")
     for name in names:
         if name not in choices:
             raise UsageError(f"unknown {kind} {name!r}; choose from {', '.join(choices)}")

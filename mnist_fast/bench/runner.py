@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.timing import Statistics, clock_for, interleave, warm_up
 from mnist_fast.devices import check_precision, resolve_device
+from mnist_fast.errors import MnistFastError
 
 Row = dict[str, Any]
 
@@ -52,7 +52,7 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
 
     Raises:
         UsageError: a device or precision that this machine does not have.
-        MnistFastError: a mode computes something else than stock PyTorch.
+        MnistFastError: a mode computes something else than stock PyTorch, or nothing could be measured.
     """
     device = resolve_device(config.device)
     check_precision(config.precision, device)
@@ -71,45 +71,46 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
                 )
                 for case in cases:
                     _run_case(case, config, report, progress)
+    if not report.results:
+        reasons = "; ".join(f"mode {mode}: {reason}" for mode, reason in report.unavailable.items())
+        raise MnistFastError(f"nothing could be measured: {reasons}")
     return report
 
 
 def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Callable[[str], None]) -> None:
+    names = [name for name in case.passes if name in config.passes]
+    if not names:
+        return
     torch.compiler.reset()  # each case compiles anew; what earlier ones left counts against torch's limit
     subjects = _agreeing_subjects(case, config, report)
     device, batch_size = case.input.device, len(case.input)
-    for name in case.passes:
-        if name not in config.passes or not subjects:
-            continue
+    for name in names if subjects else ():
         progress(f"{case.arch}, batch {batch_size}: {case.layer} {name}")
         calls = {subject.mode: passes.prepare(name, subject, case.arch) for subject in subjects}
         for call in calls.values():
             warm_up(call)
         samples = interleave(calls, clock_for(device), budget=config.budget, repeats=config.repeats)
-        peaks = {}
-        for subject in subjects:
-            subject.clear_gradients()
-            peaks[subject.mode] = peak_bytes(calls[subject.mode], device)
-            subject.clear_gradients()
         statistics = {mode: Statistics.of(seconds) for mode, seconds in samples.items()}
-        best_stock = min((s.median_ms for mode, s in statistics.items() if not MODES[mode].fused), default=math.nan)
-        for mode, measured in statistics.items():
-            ratio = best_stock / measured.median_ms
+        stock = [measured.median_ms for mode, measured in statistics.items() if not MODES[mode].fused]
+        for subject in subjects:
+            measured = statistics[subject.mode]
+            subject.clear_gradients()
             report.results.append(
                 {
                     "arch": case.arch,
                     "layer": case.layer,
-                    "mode": mode,
+                    "mode": subject.mode,
                     "pass": name,
                     "batch_size": batch_size,
                     "precision": config.precision,
                     "device": str(device),
                     **asdict(measured),
                     "images_per_second": 1000 * batch_size / measured.median_ms,
-                    "peak_bytes": peaks[mode],
-                    "ratio_vs_best_stock": None if math.isnan(ratio) else ratio,
+                    "peak_bytes": peak_bytes(calls[subject.mode], device),
+                    "ratio_vs_best_stock": min(stock) / measured.median_ms if stock else None,
                 }
             )
+            subject.clear_gradients()
 
 
 def _agreeing_subjects(case: Case, config: BenchConfig, report: BenchReport) -> list[Subject]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,9 +24,9 @@ def print_report(report: BenchReport, console: Console | None = None) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(_machine(report), highlight=False, markup=False)
-    for (arch, batch_size), rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
+    for _, rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
         console.print()
-        console.print(_table(arch, batch_size, list(rows)))
+        console.print(_table(list(rows)))
     for mode, reason in report.unavailable.items():
         console.print(f"mode {mode} is not available here: {reason}", highlight=False, markup=False)
 
@@ -39,21 +40,23 @@ def _machine(report: BenchReport) -> str:
     )
 
 
-def _table(arch: str, batch_size: int, rows: list[Row]) -> Table:
+def _table(rows: list[Row]) -> Table:
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     fused = next((mode for mode in modes if MODES[mode].fused), None)
+    against = [name for name in ("best stock", "eager") if fused and _reference(name, modes)]
     table = Table(
-        title=f"{arch}, batch {batch_size}, {rows[0]['precision']}, {rows[0]['device']}: median milliseconds",
+        title=_title(rows[0], fused if against else None),
         title_justify="left",
         title_style="bold",
+        box=box.HORIZONTALS,
+        pad_edge=False,
     )
     table.add_column("layer")
     table.add_column("pass")
     for mode in modes:
         table.add_column(mode.replace("_", "\n"), justify="right")
-    against = [name for name in ("best stock", "eager") if fused and _reference(name, modes)]
     for name in against:
-        table.add_column(f"{fused} vs\n{name}", justify="right")
+        table.add_column("\n".join(f"vs {name}".rsplit(" ", 1)), justify="right")
     previous = None
     for (layer, pass_), group in groupby(rows, key=lambda row: (row["layer"], row["pass"])):
         if previous not in (None, layer):
@@ -63,6 +66,11 @@ def _table(arch: str, batch_size: int, rows: list[Row]) -> Table:
         speedups = [_speedup(medians, fused, _reference(name, list(medians))) for name in against]
         table.add_row(layer, pass_, *_milliseconds(medians, modes), *speedups)
     return table
+
+
+def _title(row: Row, fused: str | None) -> str:
+    title = f"{row['arch']}, batch {row['batch_size']}, {row['precision']}, {row['device']}: median milliseconds"
+    return f"{title}; how many times as fast {fused} is" if fused else title
 
 
 def _reference(name: str, modes: Iterable[str]) -> list[str]:
@@ -76,9 +84,13 @@ def _milliseconds(medians: dict[str, float], modes: list[str]) -> list[str]:
     cells = []
     for mode in modes:
         value = medians.get(mode)
-        text = "-" if value is None else f"{value:.3f}"
+        text = "-" if value is None else _four_digits(value)
         cells.append(f"[bold]{text}[/bold]" if value == best else text)
     return cells
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.{3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
 
 
 def _speedup(medians: dict[str, float], fused: str | None, reference: list[str]) -> str:

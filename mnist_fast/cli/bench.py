@@ -59,10 +59,8 @@ def comma_list(item: Any) -> Callable[[str], tuple[Any, ...]]:
     metavar="SECONDS",
     help="Timed seconds for all modes of one pass.  [default: 2]",
 )
-@click.option(
-    "--repeats", type=click.IntRange(min=1), metavar="N", help="Rounds of each comparison instead of a budget."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of parameters and images.")
+@click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Rounds of a comparison instead of a budget.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of parameters and images.  [default: 0]")
 @click.option("--json", "as_json", is_flag=True, help="End standard output with one line of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the same JSON to a file.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
