@@ -1,8 +1,79 @@
-"""Temporary, replaced while the kernels are written."""
-from torch import nn
+"""The fused block as a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from mnist_fast.ops import conv_relu_maxpool2d
+from mnist_fast.ops.functional import Backend
+from mnist_fast.ops.stock import Size2d
+
+
 class ConvReLUMaxPool2d(nn.Conv2d):
-    def __init__(self, *a, relu=True, pool_size=2, pool_stride=None, **k):
-        super().__init__(*a, **k); self.relu, self.pool_size, self.pool_stride = relu, pool_size, pool_stride
-    def forward(self, input):
-        return conv_relu_maxpool2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, relu=self.relu, pool_size=self.pool_size, pool_stride=self.pool_stride)
+    """``Conv2d`` → ``ReLU`` → ``MaxPool2d`` in one kernel.
+
+    It is a :class:`torch.nn.Conv2d`: same parameters, initialisation, ``state_dict`` and arguments.
+
+    Args:
+        relu: whether the activation is there.
+        pool_size: the pooling window; 1 means no pooling.
+        pool_stride: its stride; None: ``pool_size``.
+        backend: as for :func:`mnist_fast.conv_relu_maxpool2d`.
+
+    Shapes: (N, C, H, W) or (C, H, W) in, (N, O, H', W') or (O, H', W') out, as the three stock modules would give.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        relu: bool = True,
+        pool_size: int | tuple[int, int] = 2,
+        pool_stride: int | tuple[int, int] | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )  # fmt: skip
+        self.relu = relu
+        self.pool_size: Size2d = pool_size
+        self.pool_stride: Size2d = pool_size if pool_stride is None else pool_stride
+        self.backend: Backend = backend
+
+    def forward(self, input: Tensor) -> Tensor:
+        padding: Size2d | str = self.padding
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = 0
+        return conv_relu_maxpool2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            relu=self.relu,
+            pool_size=self.pool_size,
+            pool_stride=self.pool_stride,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        text = f"{super().extra_repr()}, relu={self.relu}, pool_size={self.pool_size}"
+        if self.pool_stride != self.pool_size:
+            text += f", pool_stride={self.pool_stride}"
+        return text if self.backend == "auto" else f"{text}, backend={self.backend!r}"

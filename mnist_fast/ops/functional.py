@@ -1,6 +1,93 @@
-"""Temporary: stock only, replaced while the kernels are written."""
-import torch.nn.functional as F
-def conv_relu_maxpool2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, relu=True, pool_size=2, pool_stride=None):
-    y = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    if relu: y = F.relu(y)
-    return y if pool_size in (1, (1, 1)) else F.max_pool2d(y, pool_size, pool_stride)
+"""The public function."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mnist_fast.errors import MnistFastError
+from mnist_fast.ops import library, registration  # noqa: F401  (registration defines the operator)
+from mnist_fast.ops.coverage import pair, why_not_covered
+from mnist_fast.ops.stock import Size2d, stock
+
+Backend = Literal["auto", "fused", "stock"]
+
+
+class NoKernelError(MnistFastError):
+    """``backend="fused"`` was asked for and no kernel covers the call."""
+
+
+def conv_relu_maxpool2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size2d = 1,
+    padding: Size2d | str = 0,
+    dilation: Size2d = 1,
+    groups: int = 1,
+    *,
+    relu: bool = True,
+    pool_size: Size2d = 2,
+    pool_stride: Size2d | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """``max_pool2d(relu(conv2d(input, weight, bias, …)), pool_size, pool_stride)`` in one pass over the input.
+
+    Equals the three stock operators, forward and backward, to within rounding; errors are stock's own. Where a kernel
+    covers the call, the convolution's output is never stored, and backward touches only the winners of the pooling.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        weight: (O, C / groups, kh, kw), of the input's dtype.
+        bias: (O,) or None.
+        stride, padding, dilation, groups: as for :func:`torch.nn.functional.conv2d`.
+        relu: whether ReLU stands between convolution and pooling (after the pooling it would give the same values).
+        pool_size: the pooling window; 1 means no pooling.
+        pool_stride: its stride; None: ``pool_size``.
+        backend: "auto" takes a kernel where one covers the call, "fused" insists on it, "stock" never takes one.
+
+    Returns:
+        (N, O, H', W') or (O, H', W'), of the input's dtype; channels_last if the input or the weight is.
+
+    Raises:
+        NoKernelError: ``backend="fused"`` and no kernel covers the call; the message says why.
+    """
+    pool_stride = pool_size if pool_stride is None else pool_stride
+    if backend == "stock" or torch.compiler.is_exporting():  # exported programs shall load without this package
+        return stock(
+            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
+            pool_stride=pool_stride,
+        )  # fmt: skip
+    unbatched = input.dim() == 3 and weight.dim() == 4
+    batch = input.unsqueeze(0) if unbatched else input
+    numbers = (pair(stride), _explicit_padding(padding, weight, dilation, stride), pair(dilation))
+    pools = (pair(pool_size), pair(pool_stride))
+    reason = (
+        f"no kernel for padding={padding!r} here"
+        if numbers[1] is None
+        else why_not_covered(batch, weight, bias, numbers[0], numbers[1], numbers[2], groups, *pools)
+    )
+    if reason is not None:
+        if backend == "fused" or library.backend == "fused":
+            raise NoKernelError(f"backend='fused': {reason}")
+        return stock(
+            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
+            pool_stride=pool_stride,
+        )  # fmt: skip
+    output = torch.ops.mnist_fast.conv_relu_maxpool2d(
+        batch, weight, bias, *numbers, groups, relu=relu, pool_size=pools[0], pool_stride=pools[1]
+    )
+    return output.squeeze(0) if unbatched else output
+
+
+def _explicit_padding(padding: Size2d | str, weight: Tensor, dilation: Size2d, stride: Size2d) -> list[int] | None:
+    """Padding as two numbers; None where "same" is uneven, or refused by stock."""
+    if padding == "valid":
+        return [0, 0]
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(pair(dilation), weight.shape[2:], strict=False)]
+        even = all(total % 2 == 0 for total in totals) and all(s == 1 for s in pair(stride))
+        return [total // 2 for total in totals] if even else None
+    return None if isinstance(padding, str) else list(pair(padding))

@@ -1,0 +1,16 @@
+// The block on a CPU: what the torch layer, the Python binding and the native tests call.
+#pragma once
+
+#include "core/conv_pool.h"
+#include "core/parallel.h"
+
+namespace mnist_fast {
+
+// Results do not depend, to the bit, on the number of threads behind `parallel`. T: float, double.
+template <typename T>
+void forward(const ForwardArgs<T>& args, const Parallel& parallel);
+
+template <typename T>
+void backward(const BackwardArgs<T>& args, const Parallel& parallel);
+
+}  // namespace mnist_fast

@@ -1,0 +1,199 @@
+// Splits a batch into independent pieces of work and brings each sample to the kernels of the active instruction set.
+#include "core/block.h"
+
+#include <cstring>
+
+#include "core/reference.h"
+#include "core/scratch.h"
+#include "cpu/layout.h"
+#include "cpu/samples.h"
+#include "cpu/select.h"
+
+namespace mnist_fast {
+namespace {
+
+using cpu::AliveLists;
+using cpu::GradWeightLayout;
+using cpu::Kernels;
+using cpu::SampleView;
+
+// Pieces of work that keep a small machine busy. Part of the arithmetic (partial sums are added piece by piece), so it
+// must depend on the problem only, never on the number of threads.
+constexpr int64_t kPieces = 16;
+
+int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+template <typename T>
+SampleView<T> sample_view(T* data, const Strides& s, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return {data + n * s.n, c, h, w, s.c, s.h, s.w};
+}
+
+template <typename T>
+T* pack_forward_weight(const ForwardArgs<T>& a, int64_t lanes) {
+    const ConvPool& p = a.p;
+    const Strides& s = a.weight_strides;
+    T* const packed = scratch<T>(Slot::kWeight, cpu::packed_forward_size(p, lanes));
+    const int64_t channels = cpu::round_up(p.o, lanes);
+    T* to = packed;
+    for (int64_t first = 0; first < channels; first += cpu::kForwardVectors * lanes) {
+        const int64_t last = min(first + cpu::kForwardVectors * lanes, channels);
+        for (int64_t ky = 0; ky < p.kh; ++ky)
+            for (int64_t kx = 0; kx < p.kw; ++kx)
+                for (int64_t c = 0; c < p.c; ++c)
+                    for (int64_t o = first; o < last; ++o)
+                        *to++ = o < p.o ? a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w] : T(0);
+    }
+    return packed;
+}
+
+template <typename T>
+T* pack_weight_rows(const BackwardArgs<T>& a, int64_t lanes) {
+    const ConvPool& p = a.p;
+    const Strides& s = a.weight_strides;
+    T* const packed = scratch<T>(Slot::kWeight, cpu::packed_rows_size(p, lanes));
+    const int64_t row = cpu::row_vectors(p, lanes) * lanes;
+    T* to = packed;
+    for (int64_t o = 0; o < p.o; ++o)
+        for (int64_t ky = 0; ky < p.kh; ++ky, to += row) {
+            for (int64_t kx = 0; kx < p.kw; ++kx)
+                for (int64_t c = 0; c < p.c; ++c)
+                    to[kx * p.c + c] = a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w];
+            for (int64_t q = p.run(); q < row; ++q) to[q] = 0;
+        }
+    return packed;
+}
+
+template <typename T>
+void forward_with(const ForwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const T* const weight = pack_forward_weight(a, kernels.lanes);
+    const int64_t channels = cpu::round_up(p.o, kernels.lanes);
+    T* const bias = scratch<T>(Slot::kPartial, channels);
+    for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? a.bias[o] : T(0);
+
+    // A piece is a band of one sample's rows; whole samples where there are enough of them.
+    const int64_t bands = min(p.out_h, cpu::ceil_div(kPieces, max(p.n, 1)));
+    const int64_t band_rows = cpu::ceil_div(p.out_h, bands);
+    auto piece = [&](int64_t index) {
+        const int64_t n = index / bands, first = index % bands * band_rows, rows = min(band_rows, p.out_h - first);
+        if (rows <= 0) return;
+        const int64_t row_step = p.pool_stride_h * p.stride_h;
+        const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
+        const T* const x = cpu::stage_input(p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
+                                            first * row_step, input_rows, true, 0);
+        uint8_t* const code = a.code ? a.code + (n * p.out_positions() + first * p.out_w) * p.o : nullptr;
+        SampleView<T> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
+        y.data += first * y.sh;
+        if (y.is_dense_channels_last()) {
+            kernels.forward(p, rows, x, weight, bias, y.data, code);
+        } else {
+            T* const staged = scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
+            kernels.forward(p, rows, x, weight, bias, staged, code);
+            cpu::unstage(staged, p.out_w, 0, 0, y);
+        }
+    };
+    parallel_for(parallel, p.n * bands, piece);
+}
+
+template <typename T>
+SampleView<const T> grad_output_view(const BackwardArgs<T>& a, int64_t n) {
+    return sample_view(a.grad_output, a.grad_output_strides, n, a.p.o, a.p.out_h, a.p.out_w);
+}
+
+template <typename T>
+void parameter_gradients(const BackwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes);
+    const int64_t weight_size = a.grad_weight ? layout.size : 0;
+    const int64_t partial_size = cpu::round_up(weight_size + p.o, kernels.lanes);
+
+    // Chunks of samples, each with its own partial sums; blocks of output channels where chunks would be too few.
+    constexpr int64_t kPartialBytes = 16 << 20;
+    const int64_t affordable = kPartialBytes / (partial_size * static_cast<int64_t>(sizeof(T)));
+    const int64_t chunks = max(1, min(min(p.n, kPieces), affordable));
+    const int64_t vectors = cpu::ceil_div(p.o, kernels.lanes);
+    const int64_t block = cpu::ceil_div(vectors, min(vectors, cpu::ceil_div(kPieces / 2, chunks))) * kernels.lanes;
+    const int64_t blocks = cpu::ceil_div(p.o, block);
+
+    T* const partials = scratch<T>(Slot::kPartial, chunks * partial_size);
+    std::memset(partials, 0, static_cast<size_t>(chunks * partial_size) * sizeof(T));
+    auto piece = [&](int64_t index) {
+        const int64_t chunk = index / blocks, o_begin = index % blocks * block, o_end = min(o_begin + block, p.o);
+        T* const weight_partial = partials + chunk * partial_size;
+        T* const bias_partial = weight_partial + weight_size;
+        const int64_t capacity = 64 * (cpu::strip_rows(p, sizeof(T)) * p.out_w + 1);
+        const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
+        for (int64_t n = p.n * chunk / chunks; n < p.n * (chunk + 1) / chunks; ++n) {
+            const T* const grad = cpu::stage_grad_output(grad_output_view(a, n));
+            const uint8_t* const code = a.code + n * p.out_positions() * p.o;
+            if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
+            if (!a.grad_weight) continue;
+            const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
+            const T* const x = cpu::stage_input(p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
+                                                p.padded_h(), !last, cpu::read_slack(kernels.lanes));
+            kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, weight_partial);
+        }
+    };
+    parallel_for(parallel, chunks * blocks, piece);
+
+    auto reduce = [&](int64_t o) {
+        const auto sum = [&](int64_t at) {
+            T total = 0;
+            for (int64_t chunk = 0; chunk < chunks; ++chunk) total += partials[chunk * partial_size + at];
+            return total;
+        };
+        if (a.grad_bias) a.grad_bias[o] = sum(weight_size + o);
+        if (!a.grad_weight) return;
+        const Strides& s = a.grad_weight_strides;
+        for (int64_t ky = 0; ky < p.kh; ++ky)
+            for (int64_t kx = 0; kx < p.kw; ++kx)
+                for (int64_t c = 0; c < p.c; ++c)
+                    a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] =
+                        sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q);
+    };
+    parallel_for(parallel, p.o, reduce);
+}
+
+template <typename T>
+void input_gradient(const BackwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const T* const weight = pack_weight_rows(a, kernels.lanes);
+    auto piece = [&](int64_t n) {
+        const int64_t size = p.padded_h() * p.padded_w() * p.c + cpu::read_slack(kernels.lanes);
+        T* const staged = scratch<T>(Slot::kGradInput, size);
+        std::memset(staged, 0, static_cast<size_t>(size) * sizeof(T));
+        const int64_t capacity = p.pool_positions() * p.o;
+        const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
+        kernels.input_gradient(p, weight, cpu::stage_grad_output(grad_output_view(a, n)),
+                               a.code + n * p.out_positions() * p.o, lists, staged);
+        cpu::unstage(staged, p.padded_w(), p.pad_h, p.pad_w,
+                     sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w));
+    };
+    parallel_for(parallel, p.n, piece);
+}
+
+}  // namespace
+
+template <typename T>
+void forward(const ForwardArgs<T>& args, const Parallel& parallel) {
+    if (const Kernels<T>* kernels = cpu::active_kernels<T>())
+        forward_with(args, *kernels, parallel);
+    else
+        reference_forward(args);
+}
+
+template <typename T>
+void backward(const BackwardArgs<T>& args, const Parallel& parallel) {
+    const Kernels<T>* kernels = cpu::active_kernels<T>();
+    if (!kernels) return reference_backward(args);
+    if (args.grad_weight || args.grad_bias) parameter_gradients(args, *kernels, parallel);
+    if (args.grad_input) input_gradient(args, *kernels, parallel);
+}
+
+template void forward<float>(const ForwardArgs<float>&, const Parallel&);
+template void forward<double>(const ForwardArgs<double>&, const Parallel&);
+template void backward<float>(const BackwardArgs<float>&, const Parallel&);
+template void backward<double>(const BackwardArgs<double>&, const Parallel&);
+
+}  // namespace mnist_fast

@@ -1,0 +1,34 @@
+// Between tensors with any strides and the dense, padded, channels-innermost samples that the kernels work on.
+#pragma once
+
+#include "core/conv_pool.h"
+
+namespace mnist_fast::cpu {
+
+// A view of one (C, H, W) sample.
+template <typename T>
+struct SampleView {
+    T* data;
+    int64_t c, h, w;     // sizes
+    int64_t sc, sh, sw;  // strides
+
+    bool is_dense_channels_last() const {
+        return (sc == 1 || c == 1) && (sw == c || w == 1) && (sh == w * c || h == 1);
+    }
+};
+
+// Padded rows [first_row, first_row + rows) of the sample as [row][padded_w][c]. The sample's own memory where that is
+// what it already holds (and reading `slack` elements past it is allowed), else a copy in this thread's scratch.
+template <typename T>
+const T* stage_input(const ConvPool& p, const SampleView<const T>& sample, int64_t first_row, int64_t rows,
+                     bool may_read_past, int64_t slack);
+
+// The sample as [h][w][c], as above, without padding.
+template <typename T>
+const T* stage_grad_output(const SampleView<const T>& sample);
+
+// to[c][y][x] = from[(y + pad_h)][x + pad_w][c], where `from` has rows of padded_w pixels.
+template <typename T>
+void unstage(const T* from, int64_t from_w, int64_t pad_h, int64_t pad_w, const SampleView<T>& to);
+
+}  // namespace mnist_fast::cpu

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "cpu/kernels.h"
+
+namespace mnist_fast::cpu {
+
+// The kernels of the active instruction set; null for "reference".
+template <typename T>
+const Kernels<T>* active_kernels();
+
+}  // namespace mnist_fast::cpu

@@ -1,0 +1,100 @@
+// The operators on CPU tensors: check, allocate, launch.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <tuple>
+
+#include "core/block.h"
+#include "torch/checks.h"
+
+namespace mnist_fast {
+namespace {
+
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+
+// torch's own pool; each piece of work is large enough to be handed out alone.
+const Parallel kTorchThreads{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) { body(context, begin, end); });
+}};
+
+Tensor allocate(const IntList& size, ScalarType dtype, bool channels_last) {
+    return torch::stable::empty(size, dtype, std::nullopt, std::nullopt, std::nullopt,
+                                channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+
+Tensor allocate_flat(const IntList& size, ScalarType dtype) { return torch::stable::empty(size, dtype); }
+
+// Calls use(T{}) with the element type.
+template <typename Use>
+void dispatch(ScalarType dtype, Use use) {
+    switch (dtype) {
+        case ScalarType::Float: return use(float{});
+        case ScalarType::Double: return use(double{});
+        default: STD_TORCH_CHECK(false, "no CPU kernel for this dtype; float32 and float64 have one");
+    }
+}
+
+std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                                       const IntList& stride, const IntList& padding, bool relu,
+                                       const IntList& pool_size, const IntList& pool_stride, bool with_code) {
+    const ConvPool p = problem_of(input, weight, bias, stride, padding, relu, pool_size, pool_stride);
+    const ScalarType dtype = input.scalar_type();
+    Tensor output =
+        allocate({p.n, p.o, p.out_h, p.out_w}, dtype, is_channels_last(input) || is_channels_last(weight));
+    Tensor code = allocate_flat(with_code ? IntList{p.n, p.out_h, p.out_w, p.o} : IntList{0}, ScalarType::Byte);
+    std::optional<Tensor> dense_bias;
+    if (bias) dense_bias = torch::stable::contiguous(*bias);
+    dispatch(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        forward<T>({p, input.const_data_ptr<T>(), strides_of(input), weight.const_data_ptr<T>(), strides_of(weight),
+                    dense_bias ? dense_bias->const_data_ptr<T>() : nullptr, output.mutable_data_ptr<T>(),
+                    strides_of(output), with_code ? code.mutable_data_ptr<uint8_t>() : nullptr},
+                   kTorchThreads);
+    });
+    return {output, code};
+}
+
+std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& weight,
+                                                const Tensor& code, const IntList& stride, const IntList& padding,
+                                                const IntList& pool_size, const IntList& pool_stride,
+                                                const std::vector<bool>& output_mask) {
+    const ConvPool p = problem_of(input, weight, std::nullopt, stride, padding, true, pool_size, pool_stride);
+    const ScalarType dtype = input.scalar_type();
+    STD_TORCH_CHECK(grad_output.dim() == 4 && grad_output.size(0) == p.n && grad_output.size(1) == p.o &&
+                        grad_output.size(2) == p.out_h && grad_output.size(3) == p.out_w,
+                    "grad_output does not have the shape of the output");
+    STD_TORCH_CHECK(grad_output.scalar_type() == dtype, "grad_output and input must have the same dtype");
+    STD_TORCH_CHECK(code.scalar_type() == ScalarType::Byte && code.is_contiguous() &&
+                        code.numel() == p.n * p.out_positions() * p.o,
+                    "code is not the one that forward returned");
+    STD_TORCH_CHECK(output_mask.size() == 3, "output_mask takes three booleans");
+
+    Tensor grad_input = output_mask[0] ? allocate({p.n, p.c, p.h, p.w}, dtype, is_channels_last(input))
+                                       : allocate_flat({0}, dtype);
+    Tensor grad_weight = output_mask[1] ? allocate({p.o, p.c, p.kh, p.kw}, dtype, is_channels_last(weight))
+                                        : allocate_flat({0}, dtype);
+    Tensor grad_bias = allocate_flat({output_mask[2] ? p.o : 0}, dtype);
+    dispatch(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        backward<T>({p, grad_output.const_data_ptr<T>(), strides_of(grad_output), input.const_data_ptr<T>(),
+                     strides_of(input), weight.const_data_ptr<T>(), strides_of(weight), code.const_data_ptr<uint8_t>(),
+                     output_mask[0] ? grad_input.mutable_data_ptr<T>() : nullptr,
+                     output_mask[0] ? strides_of(grad_input) : Strides{},
+                     output_mask[1] ? grad_weight.mutable_data_ptr<T>() : nullptr,
+                     output_mask[1] ? strides_of(grad_weight) : Strides{},
+                     output_mask[2] ? grad_bias.mutable_data_ptr<T>() : nullptr},
+                    kTorchThreads);
+    });
+    return {grad_input, grad_weight, grad_bias};
+}
+
+}  // namespace
+}  // namespace mnist_fast
+
+STABLE_TORCH_LIBRARY_IMPL(mnist_fast, CPU, m) {
+    m.impl("conv_relu_maxpool2d_forward", TORCH_BOX(&mnist_fast::forward_cpu));
+    m.impl("conv_relu_maxpool2d_backward", TORCH_BOX(&mnist_fast::backward_cpu));
+}

@@ -1,0 +1,14 @@
+// Schemas of the operators that kernels implement; the public operator, autograd and the stock fallback are in Python
+// (mnist_fast/ops), because the stable ABI, which lets one build run under many torch versions, has no autograd.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
+    // -> (output, code); code is [n, out_h, out_w, o] (csrc/core/conv_pool.h), empty unless asked for.
+    m.def(
+        "conv_relu_maxpool2d_forward(Tensor input, Tensor weight, Tensor? bias, int[2] stride, int[2] padding, "
+        "bool relu, int[2] pool_size, int[2] pool_stride, bool with_code) -> (Tensor, Tensor)");
+    // -> (grad_input, grad_weight, grad_bias); those that output_mask leaves out are empty.
+    m.def(
+        "conv_relu_maxpool2d_backward(Tensor grad_output, Tensor input, Tensor weight, Tensor code, int[2] stride, "
+        "int[2] padding, int[2] pool_size, int[2] pool_stride, bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+}

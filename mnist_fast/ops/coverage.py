@@ -1,0 +1,70 @@
+"""Which calls the kernels cover. The one place that decides between them and the stock operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mnist_fast.ops import library
+
+_DTYPES = (torch.float32, torch.float64)
+_MAX_KERNEL = 7
+_MAX_STRIDE = 2
+_MAX_POOL_POSITIONS = 255
+_MAX_ELEMENTS = 2**31 - 1  # of one sample and of the weights: kernels count within them in 32 bits
+
+
+def pair(value: int | Sequence[int]) -> Sequence[int]:
+    """``value`` as two numbers; sequences pass unchanged."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def why_not_covered(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    pool_size: Sequence[int],
+    pool_stride: Sequence[int],
+) -> str | None:
+    """None where a kernel computes this call, else what no kernel covers (also for calls that stock will refuse)."""
+    if library.missing is not None:
+        return f"the kernels are missing: {library.missing}"
+    if library.backend == "stock":
+        return "MNIST_FAST_BACKEND=stock turns the kernels off"
+    if not (input.is_cpu and weight.is_cpu and (bias is None or bias.is_cpu)):
+        return f"no kernel for device {input.device}"
+    if input.dtype not in _DTYPES or weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
+        return f"no CPU kernel for {input.dtype}; float32 and float64 have one"
+    if input.layout is not torch.strided or weight.layout is not torch.strided:
+        return f"no kernel for layout {input.layout}"
+    if input.dim() != 4 or weight.dim() != 4:
+        return f"no kernel for a {input.dim()}-D input with a {weight.dim()}-D weight"
+    if groups != 1 or any(d != 1 for d in dilation):
+        return f"no kernel for groups={groups}, dilation={tuple(dilation)}"
+    if not (len(stride) == len(padding) == len(dilation) == len(pool_size) == len(pool_stride) == 2):
+        return "no kernel unless sizes are given as one number or two"
+    o, c, kh, kw = weight.shape
+    h, w = input.shape[2], input.shape[3]
+    if not (0 < kh <= _MAX_KERNEL and 0 < kw <= _MAX_KERNEL):
+        return f"no kernel for a {kh}x{kw} filter; up to 7x7"
+    if not (0 < stride[0] <= _MAX_STRIDE and 0 < stride[1] <= _MAX_STRIDE):
+        return f"no kernel for stride {tuple(stride)}; 1 and 2"
+    if not (0 <= padding[0] < kh and 0 <= padding[1] < kw):
+        return f"no kernel for padding {tuple(padding)} with a {kh}x{kw} filter"
+    if not (min(pool_size) > 0 and min(pool_stride) > 0 and pool_size[0] * pool_size[1] <= _MAX_POOL_POSITIONS):
+        return f"no kernel for pool size {tuple(pool_size)}, stride {tuple(pool_stride)}"
+    if o == 0 or c == 0 or input.shape[1] != c or (bias is not None and bias.shape != (o,)):
+        return f"no kernel for input {tuple(input.shape)}, weight {tuple(weight.shape)}"
+    if (h + 2 * padding[0] - kh) // stride[0] + 1 < pool_size[0] or h == 0:
+        return f"the pooled output would be empty: input height {h}"
+    if (w + 2 * padding[1] - kw) // stride[1] + 1 < pool_size[1] or w == 0:
+        return f"the pooled output would be empty: input width {w}"
+    if c * (h + 14) * (w + 14) > _MAX_ELEMENTS or o * kh * (kw * c + 16) > _MAX_ELEMENTS:
+        return "no kernel for a sample or a weight of 2^31 elements"
+    return None

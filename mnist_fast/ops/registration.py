@@ -1,0 +1,209 @@
+"""``torch.ops.mnist_fast.conv_relu_maxpool2d``: schema, dispatch, autograd, autocast, batching, shapes.
+
+Dispatch in one sentence: at every key, a call that :mod:`~mnist_fast.ops.coverage` covers goes to the kernel operators
+``conv_relu_maxpool2d_forward`` / ``_backward``, any other decomposes into stock operators on the spot, so that whatever
+stock operators support (other devices and dtypes, vmap, forward-mode derivatives, …) is supported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._prims_common import suggest_memory_format
+
+from mnist_fast.ops import library
+from mnist_fast.ops.coverage import why_not_covered
+from mnist_fast.ops.stock import stock, stock_backward
+
+_NAME = "conv_relu_maxpool2d"
+_kernels = torch.ops.mnist_fast
+
+_library = torch.library.Library("mnist_fast", "FRAGMENT")
+_library.define(
+    f"{_NAME}(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, "
+    "int groups=1, *, bool relu=True, int[2] pool_size=2, int[2]? pool_stride=None) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+class FusedBlock(torch.autograd.Function):
+    """The kernels' forward and backward as one node of the graph. Saves the input, the weight and one byte a window."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        relu: bool,
+        pool_size: Sequence[int],
+        pool_stride: Sequence[int],
+    ) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            output, code = _kernels.conv_relu_maxpool2d_forward(
+                input, weight, bias, stride, padding, relu, pool_size, pool_stride, True
+            )
+        ctx.save_for_backward(input, weight, code)
+        ctx.geometry = (stride, padding, pool_size, pool_stride)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        input, weight, code = ctx.saved_tensors
+        mask = ctx.needs_input_grad[:3]
+        # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
+        compute = stock_backward if torch.is_grad_enabled() else _kernels.conv_relu_maxpool2d_backward
+        grads = compute(grad_output, input, weight, code, *ctx.geometry, mask)
+        return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 5)
+
+
+def _below_autograd(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    *,
+    relu: bool = True,
+    pool_size: Sequence[int] = (2, 2),
+    pool_stride: Sequence[int] | None = None,
+) -> Tensor:
+    pool_stride = pool_stride or pool_size
+    if why_not_covered(input, weight, bias, stride, padding, dilation, groups, pool_size, pool_stride):
+        return stock(
+            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
+            pool_stride=pool_stride,
+        )  # fmt: skip
+    return _kernels.conv_relu_maxpool2d_forward(
+        input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
+    )[0]
+
+
+def _autograd(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    *,
+    relu: bool = True,
+    pool_size: Sequence[int] = (2, 2),
+    pool_stride: Sequence[int] | None = None,
+) -> Tensor:
+    pool_stride = pool_stride or pool_size
+    if (
+        why_not_covered(input, weight, bias, stride, padding, dilation, groups, pool_size, pool_stride)
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return stock(
+            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
+            pool_stride=pool_stride,
+        )  # fmt: skip
+    if torch.is_grad_enabled() and (
+        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _kernels.conv_relu_maxpool2d_forward(
+            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
+        )[0]
+
+
+def _autocast(device: str) -> Any:
+    key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
+
+    def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        eligible = tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64
+        return tensor.to(dtype) if eligible and tensor is not None else tensor
+
+    def run(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+        dtype = torch.get_autocast_dtype(device)
+        with torch._C._ExcludeDispatchKeyGuard(key):
+            return torch.ops.mnist_fast.conv_relu_maxpool2d(
+                cast(input, dtype), cast(weight, dtype), cast(bias, dtype), *args, **kwargs
+            )
+
+    return run
+
+
+_library.impl(_NAME, _below_autograd, "CompositeExplicitAutograd")
+_library.impl(_NAME, _autograd, "Autograd")
+_library.impl(_NAME, stock, "FuncTorchBatched")
+_library.impl(_NAME, _autocast("cpu"), "AutocastCPU")
+_library.impl(_NAME, _autocast("cuda"), "AutocastCUDA")
+
+
+def _pooled_shape(
+    input: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    pool_size: Sequence[int],
+    pool_stride: Sequence[int],
+) -> list[int]:
+    size = [input.shape[0], weight.shape[0]]
+    for i in range(2):
+        conv = (input.shape[2 + i] + 2 * padding[i] - weight.shape[2 + i]) // stride[i] + 1
+        size.append((conv - pool_size[i]) // pool_stride[i] + 1)
+    return size
+
+
+def _fake_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    relu: bool,
+    pool_size: Sequence[int],
+    pool_stride: Sequence[int],
+    with_code: bool,
+) -> tuple[Tensor, Tensor]:
+    n, o, out_h, out_w = _pooled_shape(input, weight, stride, padding, pool_size, pool_stride)
+    channels_last = torch.channels_last in (suggest_memory_format(input), suggest_memory_format(weight))
+    output = torch.empty(
+        (n, o, out_h, out_w),
+        dtype=input.dtype,
+        device=input.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+    return output, input.new_empty((n, out_h, out_w, o) if with_code else (0,), dtype=torch.uint8)
+
+
+def _fake_backward(
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    code: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    pool_size: Sequence[int],
+    pool_stride: Sequence[int],
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    def like(tensor: Tensor) -> Tensor:
+        return torch.empty(
+            tensor.shape, dtype=tensor.dtype, device=tensor.device, memory_format=suggest_memory_format(tensor)
+        )
+
+    nothing = input.new_empty(0)
+    return (
+        like(input) if output_mask[0] else nothing,
+        like(weight) if output_mask[1] else nothing.clone(),
+        input.new_empty(weight.shape[0] if output_mask[2] else 0),
+    )
+
+
+if library.missing is None:
+    torch.library.register_fake("mnist_fast::conv_relu_maxpool2d_forward", _fake_forward, lib=_library)
+    torch.library.register_fake("mnist_fast::conv_relu_maxpool2d_backward", _fake_backward, lib=_library)
