@@ -1,0 +1,13 @@
+"""The names that ``--dataset`` takes, apart from all that is heavy to import."""
+
+DATASET_NAMES: tuple[str, ...] = (
+    "auto",
+    "mnist",
+    "fashion-mnist",
+    "kmnist",
+    "emnist-digits",
+    "emnist-letters",
+    "qmnist",
+    "usps",
+    "digits",
+)
