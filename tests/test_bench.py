@@ -428,6 +428,16 @@ class TestRun:
         with pytest.raises(MnistFastError, match="nothing could be measured: mode compile: RuntimeError: no C"):
             run_bench(replace(config, modes=("compile",)))
 
+    @pytest.mark.long  # half a minute of compilation
+    def test_compiled_modes_agree_and_are_timed(self) -> None:
+        modes = ("eager", "compile", "compile_channels_last", "fused_compile")
+        report = run_bench(
+            BenchConfig(archs=("speedrun",), batch_sizes=(4,), device="cpu", modes=modes, repeats=1, layers=False)
+        )
+        assert not report.unavailable
+        assert {row["mode"] for row in report.results} == set(modes)
+        assert len(report.results) == len(modes) * len(PASSES)
+
     def test_progress_names_each_comparison(self) -> None:
         lines: list[str] = []
         run_bench(
@@ -448,6 +458,23 @@ class TestTable:
         console = Console(file=io.StringIO(), width=width, force_terminal=width is not None, no_color=True)
         print_report(BenchReport(environment(CPU), rows, unavailable or {}), console)
         return console.file.getvalue()
+
+    def test_notes_on_the_machine(self) -> None:
+        def notes(rows: list[dict], **changes: object) -> str:
+            output = io.StringIO()
+            print_report(BenchReport({**quiet, **changes}, rows), Console(file=output))
+            return output.getvalue()
+
+        quiet = {**environment(CPU), "load_average": 0.1, "cores": 2}
+        built = {"backend": "auto", "cpu": {"available": True, "isa": "avx2", "reason": None}}
+        missing = {"backend": "auto", "cpu": {"available": False, "isa": None, "reason": "no compiler"}}
+        fused = self.rows({"eager": 1.0, "fused": 1.0})
+        assert "repeat when idle" in notes(fused, load_average=2.5)
+        assert "repeat when idle" not in notes(fused)
+        assert "fused modes ran through the stock operators: no compiler" in notes(fused, backend=missing)
+        assert "stock operators" not in notes(fused, backend=built)
+        assert "stock operators" not in notes(self.rows({"eager": 1.0}), backend=missing)
+        assert "operators: MNIST_FAST_BACKEND=stock is set" in notes(fused, backend={**built, "backend": "stock"})
 
     def test_speedups(self) -> None:
         text = self.text(self.rows({"eager": 12.0, "channels_last": 6.0, "fused": 3.0}))

@@ -30,8 +30,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def record(config: object, _progress: object) -> runner.BenchReport:
         calls.append(config)
-        environment = {"gpu": None, "cpu": "", "cores": 1, "threads": 1, "torch": "", "load_average": 0}
-        return runner.BenchReport(environment)
+        return runner.BenchReport(runner.environment(torch.device("cpu")))
 
     monkeypatch.setattr(runner, "run_bench", record)
     return calls

@@ -81,7 +81,8 @@ def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Ca
     names = [name for name in case.passes if name in config.passes]
     if not names:
         return
-    torch.compiler.reset()  # each case compiles anew; what earlier ones left counts against torch's limit
+    if any(MODES[mode].compiled for mode in config.modes):
+        torch.compiler.reset()  # each case compiles anew; what earlier ones left counts against torch's limit
     subjects = _agreeing_subjects(case, config, report)
     device, batch_size = case.input.device, len(case.input)
     for name in names if subjects else ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -26,9 +26,11 @@ def print_report(report: BenchReport, console: Console | None = None) -> None:
     console.print(_machine(report), highlight=False, markup=False)
     for _, rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
         console.print()
-        console.print(_table(list(rows)))
-    for mode, reason in report.unavailable.items():
-        console.print(f"mode {mode} is not available here: {reason}", highlight=False, markup=False)
+        measured = list(rows)
+        console.print(_title(measured), style="bold", highlight=False)
+        console.print(_table(measured))
+    for note in _notes(report):
+        console.print(note, highlight=False, markup=False)
 
 
 def _machine(report: BenchReport) -> str:
@@ -36,21 +38,37 @@ def _machine(report: BenchReport) -> str:
     device = f"{machine['gpu']}, " if machine["gpu"] else ""
     return (
         f"{device}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"torch {machine['torch']}, load average {machine['load_average']}"
+        f"kernels {machine['backend']['cpu']['isa']}, torch {machine['torch']}, "
+        f"load average {machine['load_average']}"
     )
+
+
+def _notes(report: BenchReport) -> list[str]:
+    """What a reader must know to judge the numbers."""
+    machine = report.environment
+    notes = [f"mode {mode} is not available here: {reason}" for mode, reason in report.unavailable.items()]
+    if any(MODES[row["mode"]].fused for row in report.results) and (reason := _why_no_kernels(machine)):
+        notes.append(f"the fused modes ran through the stock operators: {reason}")
+    if machine["load_average"] > machine["cores"]:
+        notes.append(
+            f"other programs kept this machine busy (load average {machine['load_average']}): repeat when idle"
+        )
+    return notes
+
+
+def _why_no_kernels(machine: dict[str, Any]) -> str | None:
+    backend = machine["backend"]
+    if backend["backend"] == "stock":
+        return "MNIST_FAST_BACKEND=stock is set"
+    kernels = backend["cuda" if machine["gpu"] else "cpu"]
+    return None if kernels["available"] else str(kernels["reason"])
 
 
 def _table(rows: list[Row]) -> Table:
     modes = list(dict.fromkeys(row["mode"] for row in rows))
-    fused = next((mode for mode in modes if MODES[mode].fused), None)
+    fused = _first_fused(rows)
     against = [name for name in ("best stock", "eager") if fused and _reference(name, modes)]
-    table = Table(
-        title=_title(rows[0], fused if against else None),
-        title_justify="left",
-        title_style="bold",
-        box=box.HORIZONTALS,
-        pad_edge=False,
-    )
+    table = Table(box=box.HORIZONTALS, pad_edge=False)
     table.add_column("layer")
     table.add_column("pass")
     for mode in modes:
@@ -68,9 +86,16 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
-def _title(row: Row, fused: str | None) -> str:
+def _title(rows: list[Row]) -> str:
+    row = rows[0]
     title = f"{row['arch']}, batch {row['batch_size']}, {row['precision']}, {row['device']}: median milliseconds"
+    fused = _first_fused(rows)
     return f"{title}; how many times as fast {fused} is" if fused else title
+
+
+def _first_fused(rows: list[Row]) -> str | None:
+    """The mode whose speed-up is shown."""
+    return next((row["mode"] for row in rows if MODES[row["mode"]].fused), None)
 
 
 def _reference(name: str, modes: Iterable[str]) -> list[str]:

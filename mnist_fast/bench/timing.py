@@ -95,7 +95,6 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in names}
     spent, done = 0.0, 0
     collects_garbage = gc.isenabled()
-    gc.collect()
     gc.disable()  # as timeit does: whoever happens to trigger a collection would pay for the garbage of all
     try:
         while _another_round(done, spent, budget, repeats):
