@@ -15,7 +15,7 @@ def backend_info() -> dict[str, Any]:
     """Facts about the kernels of this installation on this machine.
 
     Returns:
-        ``version``: of this package. ``torch``: the version in use; ``built_with_torch``: the one at build time, or None.
+        ``version``: of this package. ``torch``: the version in use; ``built_with_torch``: the one at build time.
         ``cpu``: ``available``; ``isa``: the instruction set in use, or None; ``isas``: those this machine can run, best
         first; ``threads``; ``reason``: why the kernels are missing, or None.
         ``cuda``: ``built``: whether the library was built; ``architectures`` it has code for; ``available``: whether

@@ -1,8 +1,8 @@
 """``fuse`` brings the fused block into a stock network, ``unfuse`` takes it out again.
 
-Both return a copy with the same ``state_dict``. Chains inside ``nn.Sequential`` containers are rewritten in place, so the
-network keeps its classes. Where a convolution is called from somebody's own ``forward`` (``F.relu(self.conv1(x))``), the
-network is traced with ``torch.fx`` and becomes a ``GraphModule`` of the same name.
+Both return a copy with the same ``state_dict``. Chains inside ``nn.Sequential`` containers are rewritten in place, so
+the network keeps its classes. Where a convolution is called from somebody's own ``forward``
+(``F.relu(self.conv1(x))``), the network is traced with ``torch.fx`` and becomes a ``GraphModule`` of the same name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import fx, nn
 
 from mnist_fast.errors import MnistFastError
 from mnist_fast.nn import ConvReLUMaxPool2d
+from mnist_fast.ops.geometry import Size2d
 
 
 class NotFusedWarning(UserWarning):
@@ -79,13 +80,13 @@ def _like(conv: nn.Conv2d, kind: type[nn.Conv2d], **block: Any) -> Any:
     return made.train(conv.training)
 
 
-def _is_fusable_convolution(module: object) -> bool:
+def _is_fusable_convolution(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return type(module) is nn.Conv2d and not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
 
 
-def _is_fusable_pool(module: object) -> bool:
+def _is_fusable_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
     return type(module) is nn.MaxPool2d and _is_plain_pool(
         module.padding, module.dilation, module.return_indices, module.ceil_mode
     )
@@ -153,12 +154,16 @@ def _unfused_chain(children: NamedModules) -> NamedModules:
         if module.relu:
             result.append((f"{name}_relu", nn.ReLU()))
         if _pools(module):
-            result.append((f"{name}_pool", nn.MaxPool2d(module.pool_size, module.pool_stride)))
+            result.append((f"{name}_pool", nn.MaxPool2d(_as_given(module.pool_size), _as_given(module.pool_stride))))
     return result
 
 
 def _pools(block: ConvReLUMaxPool2d) -> bool:
     return any(size not in (1, (1, 1), [1, 1]) for size in (block.pool_size, block.pool_stride))
+
+
+def _as_given(size: Size2d) -> int | tuple[int, ...]:
+    return size if isinstance(size, int) else tuple(size)
 
 
 # --- torch.fx ---------------------------------------------------------------------------------------------------------
@@ -182,6 +187,7 @@ def _trace(module: nn.Module) -> fx.GraphModule:
         module.train(training)
     if str(graphs[0]) != str(graphs[1]):
         raise CannotTraceError(f"{name}.forward does different things in training and evaluation")
+    graphs[1]._tracer_cls = fx.Tracer  # ours would be named in a pickle of the result
     traced = fx.GraphModule(module, graphs[1], class_name=name)
     for path, leaf in module.named_modules():  # a GraphModule drops what forward never calls; a state_dict must not
         if not list(leaf.children()) and not _has_module(traced, path):
@@ -228,7 +234,7 @@ def _fuse_node(traced: fx.GraphModule, node: fx.Node) -> None:
     if not swallowed:
         return
     size, stride = pool or ((1, 1), (1, 1))
-    block = _like(conv, ConvReLUMaxPool2d, relu=relu, pool_size=size, pool_stride=stride)  # type: ignore[arg-type]
+    block = _like(conv, ConvReLUMaxPool2d, relu=relu, pool_size=size, pool_stride=stride)
     traced.set_submodule(str(node.target), block)
     last.replace_all_uses_with(node)
     for follower in reversed(swallowed):
@@ -286,7 +292,8 @@ def _unfused_block(block: ConvReLUMaxPool2d) -> fx.GraphModule:
     if block.padding_mode != "zeros":
         raise CannotTraceError(f"a lone block with padding_mode={block.padding_mode!r} has no stock form")
     root = nn.Module()
-    root.weight, root.bias = block.weight, block.bias
+    for name, parameter in block._parameters.items():
+        root.register_parameter(name, parameter)
     graph = fx.Graph()
     input, weight = graph.placeholder("input"), graph.get_attr("weight")
     bias = None if block.bias is None else graph.get_attr("bias")

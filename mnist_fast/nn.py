@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_fast.ops import conv_relu_maxpool2d
 from mnist_fast.ops.functional import Backend
-from mnist_fast.ops.stock import Size2d
+from mnist_fast.ops.geometry import Size2d
 
 
 class ConvReLUMaxPool2d(nn.Conv2d):
@@ -36,7 +36,7 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: Any = None,
         dtype: Any = None,
         *,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from mnist_fast.ops import library
+from mnist_fast.ops.geometry import Geometry
 
 _DTYPES = (torch.float32, torch.float64)
 _MAX_KERNEL = 7
@@ -16,23 +15,9 @@ _MAX_POOL_POSITIONS = 255
 _MAX_ELEMENTS = 2**31 - 1  # of one sample and of the weights: kernels count within them in 32 bits
 
 
-def pair(value: int | Sequence[int]) -> Sequence[int]:
-    """``value`` as two numbers; sequences pass unchanged."""
-    return (value, value) if isinstance(value, int) else value
-
-
-def why_not_covered(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    pool_size: Sequence[int],
-    pool_stride: Sequence[int],
-) -> str | None:
+def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> str | None:
     """None where a kernel computes this call, else what no kernel covers (also for calls that stock will refuse)."""
+    stride, padding, dilation, groups, _, pool_size, pool_stride = geometry
     if library.missing is not None:
         return f"the kernels are missing: {library.missing}"
     if library.backend == "stock":

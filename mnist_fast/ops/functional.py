@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mnist_fast.errors import MnistFastError
 from mnist_fast.ops import library, registration  # noqa: F401  (registration defines the operator)
-from mnist_fast.ops.coverage import pair, why_not_covered
-from mnist_fast.ops.stock import Size2d, stock
+from mnist_fast.ops.coverage import why_not_covered
+from mnist_fast.ops.geometry import Geometry, Ints, Size2d, pair
+from mnist_fast.ops.stock import stock
 
 Backend = Literal["auto", "fused", "stock"]
 
@@ -55,39 +56,33 @@ def conv_relu_maxpool2d(
         NoKernelError: ``backend="fused"`` and no kernel covers the call; the message says why.
     """
     pool_stride = pool_size if pool_stride is None else pool_stride
-    if backend == "stock" or torch.compiler.is_exporting():  # exported programs shall load without this package
-        return stock(
-            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
-            pool_stride=pool_stride,
-        )  # fmt: skip
-    unbatched = input.dim() == 3 and weight.dim() == 4
-    batch = input.unsqueeze(0) if unbatched else input
-    numbers = (pair(stride), _explicit_padding(padding, weight, dilation, stride), pair(dilation))
-    pools = (pair(pool_size), pair(pool_stride))
-    reason = (
-        f"no kernel for padding={padding!r} here"
-        if numbers[1] is None
-        else why_not_covered(batch, weight, bias, numbers[0], numbers[1], numbers[2], groups, *pools)
-    )
-    if reason is not None:
+    # Exported programs shall load without this package: they see the stock operators.
+    if backend != "stock" and not torch.compiler.is_exporting():
+        batch = input.unsqueeze(0) if input.dim() == 3 else input
+        explicit = _explicit_padding(padding, weight, dilation, stride)
+        geometry = Geometry(
+            pair(stride), explicit or (), pair(dilation), groups, relu, pair(pool_size), pair(pool_stride)
+        )
+        reason = why_not_covered(batch, weight, bias, geometry)
+        if reason is None:
+            *convolution, _, size, pool = geometry
+            output = torch.ops.mnist_fast.conv_relu_maxpool2d(
+                batch, weight, bias, *convolution, relu=relu, pool_size=size, pool_stride=pool
+            )
+            return output.squeeze(0) if input.dim() == 3 else output
         if backend == "fused" or library.backend == "fused":
             raise NoKernelError(f"backend='fused': {reason}")
-        return stock(
-            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
-            pool_stride=pool_stride,
-        )  # fmt: skip
-    output = torch.ops.mnist_fast.conv_relu_maxpool2d(
-        batch, weight, bias, *numbers, groups, relu=relu, pool_size=pools[0], pool_stride=pools[1]
+    return stock(
+        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
     )
-    return output.squeeze(0) if unbatched else output
 
 
-def _explicit_padding(padding: Size2d | str, weight: Tensor, dilation: Size2d, stride: Size2d) -> list[int] | None:
-    """Padding as two numbers; None where "same" is uneven, or refused by stock."""
+def _explicit_padding(padding: Size2d | str, weight: Tensor, dilation: Size2d, stride: Size2d) -> Ints | None:
+    """Padding as numbers; None where "same" is uneven on the two sides, or something stock will refuse."""
+    if not isinstance(padding, str):
+        return pair(padding)
     if padding == "valid":
-        return [0, 0]
-    if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(pair(dilation), weight.shape[2:], strict=False)]
-        even = all(total % 2 == 0 for total in totals) and all(s == 1 for s in pair(stride))
-        return [total // 2 for total in totals] if even else None
-    return None if isinstance(padding, str) else list(pair(padding))
+        return (0, 0)
+    totals = [d * (k - 1) for d, k in zip(pair(dilation), weight.shape[2:], strict=False)]
+    even = all(total % 2 == 0 for total in totals) and all(s == 1 for s in pair(stride))
+    return [total // 2 for total in totals] if padding == "same" and even else None

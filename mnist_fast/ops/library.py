@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import warnings
@@ -38,12 +39,11 @@ def _load() -> tuple[ModuleType | None, str | None]:
     if not library.exists():
         return None, build_info().get("cpu_error") or "the package runs from a source tree; install it with pip"
     try:
-        from mnist_fast._lib import _core
-
+        core = importlib.import_module("mnist_fast._lib._core")
         torch.ops.load_library(str(library))
     except (ImportError, OSError) as error:
         return None, f"the compiled library does not load: {str(error).splitlines()[0]}"
-    return _core, None
+    return core, None
 
 
 core, missing = _load()  # `missing`: why there are no kernels, or None

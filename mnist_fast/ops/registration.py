@@ -7,7 +7,6 @@ stock operators support (other devices and dtypes, vmap, forward-mode derivative
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch._prims_common import suggest_memory_format
 
 from mnist_fast.ops import library
 from mnist_fast.ops.coverage import why_not_covered
+from mnist_fast.ops.geometry import Geometry, Ints
 from mnist_fast.ops.stock import stock, stock_backward
 
 _NAME = "conv_relu_maxpool2d"
@@ -38,11 +38,11 @@ class FusedBlock(torch.autograd.Function):
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        stride: Sequence[int],
-        padding: Sequence[int],
+        stride: Ints,
+        padding: Ints,
         relu: bool,
-        pool_size: Sequence[int],
-        pool_stride: Sequence[int],
+        pool_size: Ints,
+        pool_stride: Ints,
     ) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
             output, code = _kernels.conv_relu_maxpool2d_forward(
@@ -53,70 +53,59 @@ class FusedBlock(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, code = ctx.saved_tensors
         mask = ctx.needs_input_grad[:3]
         # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
-        compute = stock_backward if torch.is_grad_enabled() else _kernels.conv_relu_maxpool2d_backward
+        compute: Any = stock_backward if torch.is_grad_enabled() else _kernels.conv_relu_maxpool2d_backward
         grads = compute(grad_output, input, weight, code, *ctx.geometry, mask)
         return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 5)
 
 
-def _below_autograd(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
+def _geometry(
+    stride: Ints = (1, 1),
+    padding: Ints = (0, 0),
+    dilation: Ints = (1, 1),
     groups: int = 1,
     *,
     relu: bool = True,
-    pool_size: Sequence[int] = (2, 2),
-    pool_stride: Sequence[int] | None = None,
-) -> Tensor:
-    pool_stride = pool_stride or pool_size
-    if why_not_covered(input, weight, bias, stride, padding, dilation, groups, pool_size, pool_stride):
-        return stock(
-            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
-            pool_stride=pool_stride,
-        )  # fmt: skip
+    pool_size: Ints = (2, 2),
+    pool_stride: Ints | None = None,
+) -> Geometry:
+    """The dispatcher's arguments after ``bias``; it leaves out those that equal the schema's defaults."""
+    return Geometry(stride, padding, dilation, groups, relu, pool_size, pool_stride or pool_size)
+
+
+def _stock(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
+    return stock(
+        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
+    )
+
+
+def _below_autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    geometry = _geometry(*args, **kwargs)
+    if why_not_covered(input, weight, bias, geometry):
+        return _stock(input, weight, bias, geometry)
+    stride, padding, _, _, relu, pool_size, pool_stride = geometry
     return _kernels.conv_relu_maxpool2d_forward(
         input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
     )[0]
 
 
-def _autograd(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
-    groups: int = 1,
-    *,
-    relu: bool = True,
-    pool_size: Sequence[int] = (2, 2),
-    pool_stride: Sequence[int] | None = None,
-) -> Tensor:
-    pool_stride = pool_stride or pool_size
-    if (
-        why_not_covered(input, weight, bias, stride, padding, dilation, groups, pool_size, pool_stride)
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    ):
-        return stock(
-            input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size,
-            pool_stride=pool_stride,
-        )  # fmt: skip
-    if torch.is_grad_enabled() and (
+def _autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    recording = torch.is_grad_enabled() and (
         input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    ):
-        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
-    with torch._C._AutoDispatchBelowAutograd():
-        return _kernels.conv_relu_maxpool2d_forward(
-            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
-        )[0]
+    )
+    transformed = torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    if not recording and not transformed:
+        with torch._C._AutoDispatchBelowAutograd():
+            return _below_autograd(input, weight, bias, *args, **kwargs)
+    geometry = _geometry(*args, **kwargs)
+    if transformed or why_not_covered(input, weight, bias, geometry):
+        return _stock(input, weight, bias, geometry)
+    stride, padding, _, _, relu, pool_size, pool_stride = geometry
+    return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
 
 
 def _autocast(device: str) -> Any:
@@ -146,10 +135,10 @@ _library.impl(_NAME, _autocast("cuda"), "AutocastCUDA")
 def _pooled_shape(
     input: Tensor,
     weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    pool_size: Sequence[int],
-    pool_stride: Sequence[int],
+    stride: Ints,
+    padding: Ints,
+    pool_size: Ints,
+    pool_stride: Ints,
 ) -> list[int]:
     size = [input.shape[0], weight.shape[0]]
     for i in range(2):
@@ -162,11 +151,11 @@ def _fake_forward(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
+    stride: Ints,
+    padding: Ints,
     relu: bool,
-    pool_size: Sequence[int],
-    pool_stride: Sequence[int],
+    pool_size: Ints,
+    pool_stride: Ints,
     with_code: bool,
 ) -> tuple[Tensor, Tensor]:
     n, o, out_h, out_w = _pooled_shape(input, weight, stride, padding, pool_size, pool_stride)
@@ -185,11 +174,11 @@ def _fake_backward(
     input: Tensor,
     weight: Tensor,
     code: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    pool_size: Sequence[int],
-    pool_stride: Sequence[int],
-    output_mask: Sequence[bool],
+    stride: Ints,
+    padding: Ints,
+    pool_size: Ints,
+    pool_stride: Ints,
+    output_mask: list[bool] | tuple[bool, ...],
 ) -> tuple[Tensor, Tensor, Tensor]:
     def like(tensor: Tensor) -> Tensor:
         return torch.empty(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DEAD = 255  # code of a pooled value that ReLU blocks; csrc/core/conv_pool.h
+from mnist_fast.ops.geometry import Ints, Size2d
 
-Size2d = int | Sequence[int]
+DEAD = 255  # code of a pooled value that ReLU blocks; csrc/core/conv_pool.h
 
 
 def stock(
@@ -44,11 +42,11 @@ def stock_backward(
     input: Tensor,
     weight: Tensor,
     code: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    pool_size: Sequence[int],
-    pool_stride: Sequence[int],
-    output_mask: Sequence[bool],
+    stride: Ints,
+    padding: Ints,
+    pool_size: Ints,
+    pool_stride: Ints,
+    output_mask: list[bool] | tuple[bool, ...],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """The gradients from the same code that the kernels use, in operators that can be differentiated once more.
 
