@@ -195,7 +195,8 @@ _END_RECORD = b"PK\x05\x06"
 
 
 def _seal(content: bytes) -> bytes:
-    assert content[-22:-18] == _END_RECORD and content[-2:] == b"\0\0"
+    assert content[-22:-18] == _END_RECORD
+    assert content[-2:] == b"\0\0"
     body = content[:-2] + struct.pack("<H", 64)
     return body + hashlib.sha256(body).hexdigest().encode()
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from mnist_fast.backend import backend_info
 from mnist_fast.errors import UsageError
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,4 +61,20 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "kernels": kernels_in_use(device)[0],
     }
+
+
+def kernels_in_use(device: torch.device) -> tuple[str, str | None]:
+    """What fused blocks run through on a device.
+
+    Returns:
+        The instruction set of the kernels, or ``stock`` where the blocks run through torch's own operators, and why.
+    """
+    info = backend_info()
+    if info["backend"] == "stock":
+        return "stock", "MNIST_FAST_BACKEND=stock"
+    part = info[device.type]
+    if not part["available"]:
+        return "stock", part["reason"]
+    return (part["isa"] if device.type == "cpu" else device.type), None

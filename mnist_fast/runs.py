@@ -15,8 +15,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mnist_fast.checkpoint import BEST, LAST, load_state, save_state, save_weights
-from mnist_fast.config import Config, changed_on_resume
-from mnist_fast.errors import UsageError
+from mnist_fast.config import Config, read_toml
 from mnist_fast.files import OutputError, remove_stale_temporaries, write_atomically
 from mnist_fast.models.spec import NetworkSpec
 
@@ -64,7 +63,7 @@ class RunDirectory:
         self.path = Path(path)
         self.resume = resume
         self._lock = FileLock(self.path / _LOCK)
-        self._was_missing = False
+        self._created: list[Path] = []
 
     @property
     def last(self) -> Path:
@@ -75,17 +74,16 @@ class RunDirectory:
         return self.path / BEST
 
     def __enter__(self) -> RunDirectory:
-        self._was_missing = not self.path.exists()
         try:
+            self._created = [path for path in (self.path, *self.path.parents) if not path.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
                 probe.write(b"0")
-        except OSError as error:
-            raise OutputError(f"cannot write to the output directory {self.path}: {error.strerror}") from None
-        try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise OutputError(f"another process is training in {self.path}; choose another --output") from None
+        except OSError as error:
+            raise OutputError(f"cannot write to the output directory {self.path}: {error.strerror}") from None
         if has_run(self.path) and not self.resume:
             self._lock.release()
             raise OutputError(f"{self.path} has a run already; continue it with --resume or choose another --output")
@@ -95,17 +93,22 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        unused = self._was_missing and not has_run(self.path)
-        if unused:  # nothing came of it (no data, say): leave no empty directory behind
+        unused = not has_run(self.path)
+        if unused:  # nothing came of it (no data, say): leave no trace
             (self.path / _LOCK).unlink(missing_ok=True)
         self._lock.release()
         if unused:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+            with contextlib.suppress(OSError):  # someone else's files are in it
+                for path in self._created:
+                    path.rmdir()
 
     def write_config(self, config: Config) -> None:
         """Write ``config.toml``."""
         write_atomically(self.path / CONFIG, config.to_toml().encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The options of the run that is there; empty where there is none yet."""
+        return read_toml(self.path / CONFIG) if (self.path / CONFIG).exists() else {}
 
     def load_state(self) -> dict[str, Any] | None:
         """The state to resume in, or None where the run has saved none yet. Raises CheckpointError: damaged."""
@@ -141,10 +144,3 @@ def _is_up_to(line: str, step: int) -> bool:
         return bool(json.loads(line)["step"] <= step)
     except ValueError:  # the process was killed while it wrote this line
         return False
-
-
-def check_resumable(old: Config, new: Config, path: Path) -> None:
-    """Raises UsageError where ``new`` is not the configuration of the run in ``path``, naming what differs."""
-    changes = changed_on_resume(old, new)
-    if changes:
-        raise UsageError(f"cannot resume {path} with other options: {'; '.join(changes)}; choose another --output")

@@ -36,7 +36,7 @@ class GracefulExit:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), b"\x1b[?25h")  # a progress bar hides the cursor

@@ -128,12 +128,24 @@ class Trainer:
         self.window = LossWindow(device, [] if self.scaler.is_enabled() else self.optimizers)
         if state is not None:
             self._load_state_dict(state)
-        if run is not None:
-            run.write_config(config)
-            run.truncate_metrics(self.step)
+
+    def describe(self) -> str:
+        """What :meth:`fit` will do, in one line."""
+        config = self.config
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        count = sum(parameter.numel() for parameter in parameters)
+        return (
+            f"{config.arch} ({config.backend}, {config.precision}, on {self.device}): {count:,} parameters to train, "
+            f"steps {self.step + 1} to {self.total_steps} of {config.batch_size} images ({config.epochs} epochs of "
+            f"{self.steps_per_epoch}), {config.optimizer}, learning rate {config.lr:g}, {config.schedule} schedule; "
+            f"{len(self.images):,} training and {len(self.test_images):,} test images of {self.dataset.name}"
+        )
 
     def fit(self, received_signal: Callable[[], int | None]) -> TrainResult:
         """Train to the end."""
+        if self.run is not None:
+            self.run.write_config(self.config)
+            self.run.truncate_metrics(self.step)
         if self.config.checkpoint is not None and self.start_accuracy is None and self.step == 0:
             self._report_start()
         self._use_frozen_features()
@@ -173,7 +185,7 @@ class Trainer:
         return spec, spec.build(fused=fused)
 
     def _report_start(self) -> None:
-        """What the checkpoint achieves on this data before anything changes, where its classes are those of the data."""
+        """What the checkpoint achieves before anything changes, where its classes are those of the data."""
         if self._initial.spec.num_classes == self.spec.num_classes:
             model = self._initial.build(fused=self.config.backend == "fused").to(self.device)
             self.start_accuracy = self._evaluate(model).accuracy
@@ -337,7 +349,7 @@ class Trainer:
             "dataset": self.dataset.name,
             "classes": list(self.dataset.classes),
             "step": self.step,
-            "epochs": self.step / self.steps_per_epoch,
+            "epochs": self.step // self.steps_per_epoch,
             "seed": self.config.seed,
             "train_seconds": self.seconds,
             "config": asdict(self.config),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 
 import click
 
@@ -21,27 +27,48 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports ``mnist_fast.cli.<name>`` when ``<name>`` is called; the module's ``command`` is the command."""
+    """A group that imports ``mnist_fast.cli.<name>`` when ``<name>`` is called, for the ``command`` in it."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"mnist_fast.cli.{name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _sigterm_exits():
+                return super().invoke(ctx)
         except MnistFastError as error:
             click.echo(f"mnist-fast: error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:  # click alone would exit with 1
+            click.echo("mnist-fast: interrupted", err=True)
+            ctx.exit(128 + signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """While it is entered, SIGTERM ends the process by an exception, as SIGINT does, so that locks and files close."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -17,7 +19,8 @@ def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
     """The optimizers for the parameters of ``model`` that require gradients, each parameter in exactly one of them.
 
     One optimizer, or two for ``muon``: Muon for the convolution filters, AdamW for the rest, since Muon's weight decay
-    is decoupled as well; at weight decay 0, the default, AdamW is Adam. Each parameter group keeps its base learning rate under ``initial_lr``, as torch's schedulers do.
+    is decoupled as well; at weight decay 0, the default, AdamW is Adam. Each parameter group keeps its base learning
+    rate under ``initial_lr``, as torch's schedulers do.
 
     Raises:
         UsageError: an unknown optimizer, or nothing to train.
@@ -26,7 +29,7 @@ def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
     if not trainable:
         raise UsageError("every parameter is frozen: there is nothing to train")
     # torch's fused implementations do a step in one pass over the parameters, on CPUs and GPUs.
-    adam = {"lr": recipe.lr, "betas": recipe.betas, "weight_decay": recipe.weight_decay, "fused": True}
+    adam: dict[str, Any] = {"lr": recipe.lr, "betas": recipe.betas, "weight_decay": recipe.weight_decay, "fused": True}
     optimizers: list[Optimizer]
     if recipe.optimizer == "sgd":
         optimizers = [SGD(trainable, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)]

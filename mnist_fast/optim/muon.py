@@ -93,14 +93,14 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group, found_inf)
+                    self._update(parameter, parameter.grad, group, found_inf)
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any], found_inf: Tensor | None) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], found_inf: Tensor | None) -> None:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
-        gradient, buffer, momentum = parameter.grad, state["momentum_buffer"], group["momentum"]
+        buffer, momentum = state["momentum_buffer"], group["momentum"]
         new_buffer = torch.add(gradient, buffer, alpha=momentum)
         matrix = torch.add(gradient, new_buffer, alpha=momentum).flatten(1)
         rows, cols = matrix.shape

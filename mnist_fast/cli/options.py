@@ -1,0 +1,119 @@
+"""Options that several commands share, each written once. Their names are those of :class:`mnist_fast.config.Config`.
+
+No default stands here but None: what is not given comes from the recipe, the configuration file or the resumed run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mnist_fast.config import BACKENDS, FREEZES, HEADS, PRECISIONS
+from mnist_fast.data.names import DATASET_NAMES
+from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+_OPTIONS: dict[str, Decorator[Any]] = {
+    "arch": click.option("--arch", type=click.Choice(list(RECIPES)), help="The network. [default: cnn]"),
+    "dataset": click.option(
+        "--dataset",
+        type=click.Choice(DATASET_NAMES),
+        help="The pictures; auto: MNIST where it can be had, else scikit-learn's digits. [default: auto]",
+    ),
+    "data_dir": click.option(
+        "--data-dir", metavar="DIR", help="torchvision root of the data. [default: $MNIST_FAST_DATA, else a cache]"
+    ),
+    "offline": click.option("--offline/--online", default=None, help="Never touch the network."),
+    "epochs": click.option("--epochs", type=int, help="Passes over the training images."),
+    "batch_size": click.option("--batch-size", type=int, help="Images a step."),
+    "images_per_epoch": click.option(
+        "--images-per-epoch", type=int, help="Use at most this many images of each epoch's order. [default: all]"
+    ),
+    "optimizer": click.option(
+        "--optimizer", type=click.Choice(OPTIMIZERS), help="muon: Muon for the filters, Adam for the rest."
+    ),
+    "lr": click.option("--lr", type=float, help="Learning rate (with muon: Adam's)."),
+    "muon_lr": click.option("--muon-lr", type=float, help="Learning rate of the filters with muon."),
+    "momentum": click.option("--momentum", type=float, help="Of sgd and muon."),
+    "betas": click.option("--betas", type=(float, float), default=None, metavar="B1 B2", help="Of adam and adamw."),
+    "weight_decay": click.option("--weight-decay", type=float, help="Weight decay of the optimizer."),
+    "schedule": click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate changes."),
+    "label_smoothing": click.option("--label-smoothing", type=float, help="Of the training loss."),
+    "normalize": click.option(
+        "--normalize", type=click.Choice(NORMALIZATIONS), help="Input: (x/255 - mean)/std of the dataset, or x/255."
+    ),
+    "seed": click.option("--seed", type=int, help="Of parameters, data order and dropout. [default: 0]"),
+    "device": click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute. [default: auto]"),
+    "backend": click.option(
+        "--backend", type=click.Choice(BACKENDS), help="Fused blocks, or the torch modules they stand for."
+    ),
+    "precision": click.option(
+        "--precision", type=click.Choice(PRECISIONS), help="fp32, or autocast to a lower one. [default: fp32]"
+    ),
+    "compile": click.option("--compile/--no-compile", default=None, help="Train through torch.compile."),
+    "log_every": click.option(
+        "--log-every", type=int, help="Batches between two records of the running loss. [default: 100]"
+    ),
+    "target_acc": click.option(
+        "--target-acc", type=float, metavar="FRACTION", help="Exit with 4 where the final test accuracy is lower."
+    ),
+    "freeze": click.option(
+        "--freeze", type=click.Choice(FREEZES), help="Parameters that stay as they are. [default: none]"
+    ),
+    "head": click.option(
+        "--head",
+        type=click.Choice(HEADS),
+        help="linear: one new linear layer in place of all after the convolutions. [default: keep]",
+    ),
+    "output": click.option("--output", metavar="DIR", help="Directory of the run. [default: a new one under ./runs]"),
+    "resume": click.option(
+        "--resume", is_flag=True, help="Continue the run in --output; where there is none yet, start one."
+    ),
+    "config_file": click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Options as TOML (see --print-config); those on the command line win.",
+    ),
+    "print_config": click.option("--print-config", is_flag=True, help="Print the configuration as TOML and exit."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Check and build everything, train nothing."),
+    "as_json": click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as one JSON object, the last line of standard output."
+    ),
+    "quiet": click.option("--quiet", is_flag=True, help="No progress on standard error."),
+}
+
+RECIPE = [
+    "epochs",
+    "batch_size",
+    "images_per_epoch",
+    "optimizer",
+    "lr",
+    "muon_lr",
+    "momentum",
+    "betas",
+    "weight_decay",
+    "schedule",
+    "label_smoothing",
+]
+DATA = ["dataset", "data_dir", "offline"]
+COMPUTE = ["device", "backend", "precision"]
+RUN = ["seed", "log_every", "target_acc", "compile", "output", "resume", "config_file", "print_config", "dry_run"]
+PRINT = ["as_json", "quiet"]
+
+
+def options(*names: str) -> Decorator[Any]:
+    """Decorator that gives a command the named options, in this order in its help."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return decorate

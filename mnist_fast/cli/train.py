@@ -1,0 +1,21 @@
+"""``mnist-fast train``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mnist_fast.cli.options import COMPUTE, DATA, PRINT, RECIPE, RUN, options
+
+
+@click.command("train", short_help="Train a reference network.")
+@options("arch", *DATA, *RECIPE, "normalize", *COMPUTE, *RUN, *PRINT)
+def command(**arguments: Any) -> None:
+    """Train a reference network; what is not given comes from the recipe of its document.
+
+    The run goes to --output: last.safetensors, best.safetensors, config.toml, metrics.jsonl and the state to resume in.
+    """
+    from mnist_fast.cli.running import run_command
+
+    run_command("train", **arguments)
