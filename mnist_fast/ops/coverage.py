@@ -18,6 +18,8 @@ _MAX_ELEMENTS = 2**31 - 1  # of one sample and of the weights: kernels count wit
 def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> str | None:
     """None where a kernel computes this call, else what no kernel covers (also for calls that stock will refuse)."""
     stride, padding, dilation, groups, _, pool_size, pool_stride = geometry
+    if not (isinstance(input, Tensor) and isinstance(weight, Tensor) and isinstance(bias, Tensor | None)):
+        return "no kernel unless input, weight and bias are tensors"
     if library.missing is not None:
         return f"the kernels are missing: {library.missing}"
     if library.backend == "stock":
@@ -30,10 +32,10 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
         return f"no kernel for layout {input.layout}"
     if input.dim() != 4 or weight.dim() != 4:
         return f"no kernel for a {input.dim()}-D input with a {weight.dim()}-D weight"
+    if not all(_is_pair(size) for size in (stride, padding, dilation, pool_size, pool_stride)):
+        return "no kernel unless sizes are one whole number or two"
     if groups != 1 or any(d != 1 for d in dilation):
         return f"no kernel for groups={groups}, dilation={tuple(dilation)}"
-    if not (len(stride) == len(padding) == len(dilation) == len(pool_size) == len(pool_stride) == 2):
-        return "no kernel unless sizes are given as one number or two"
     o, c, kh, kw = weight.shape
     h, w = input.shape[2], input.shape[3]
     if not (0 < kh <= _MAX_KERNEL and 0 < kw <= _MAX_KERNEL):
@@ -53,3 +55,7 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
     if c * (h + 14) * (w + 14) > _MAX_ELEMENTS or o * kh * (kw * c + 16) > _MAX_ELEMENTS:
         return "no kernel for a sample or a weight of 2^31 elements"
     return None
+
+
+def _is_pair(size: object) -> bool:
+    return isinstance(size, (tuple, list)) and len(size) == 2 and all(isinstance(value, int) for value in size)

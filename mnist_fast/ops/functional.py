@@ -58,7 +58,8 @@ def conv_relu_maxpool2d(
     pool_stride = pool_size if pool_stride is None else pool_stride
     # Exported programs shall load without this package: they see the stock operators.
     if backend != "stock" and not torch.compiler.is_exporting():
-        batch = input.unsqueeze(0) if input.dim() == 3 else input
+        unbatched = isinstance(input, Tensor) and input.dim() == 3
+        batch = input.unsqueeze(0) if unbatched else input
         explicit = _explicit_padding(padding, weight, dilation, stride)
         geometry = Geometry(
             pair(stride), explicit or (), pair(dilation), groups, relu, pair(pool_size), pair(pool_stride)
@@ -69,7 +70,7 @@ def conv_relu_maxpool2d(
             output = torch.ops.mnist_fast.conv_relu_maxpool2d(
                 batch, weight, bias, *convolution, relu=relu, pool_size=size, pool_stride=pool
             )
-            return output.squeeze(0) if input.dim() == 3 else output
+            return output.squeeze(0) if unbatched else output
         if backend == "fused" or library.backend == "fused":
             raise NoKernelError(f"backend='fused': {reason}")
     return stock(
@@ -83,6 +84,8 @@ def _explicit_padding(padding: Size2d | str, weight: Tensor, dilation: Size2d, s
         return pair(padding)
     if padding == "valid":
         return (0, 0)
+    if not isinstance(weight, Tensor):
+        return None
     totals = [d * (k - 1) for d, k in zip(pair(dilation), weight.shape[2:], strict=False)]
     even = all(total % 2 == 0 for total in totals) and all(s == 1 for s in pair(stride))
     return [total // 2 for total in totals] if padding == "same" and even else None

@@ -9,7 +9,7 @@ Size2d = int | tuple[int, ...] | list[int]
 
 
 def pair(size: Size2d) -> Ints:
-    """One number as two; sequences pass unchanged, so that stock can refuse those of another length."""
+    """One number as two; anything else passes unchanged, so that stock can refuse what it does not take."""
     return (size, size) if isinstance(size, int) else size
 
 
