@@ -33,4 +33,4 @@ bench:
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find mnist_fast tests build_backend -name __pycache__ -type d -prune -exec rm -rf {} +
