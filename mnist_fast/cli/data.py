@@ -26,7 +26,7 @@ def command() -> None:
     """Fetch, verify and locate the datasets."""
 
 
-@command.command("fetch", epilog=_EPILOG)
+@command.command("fetch", short_help="Download what is not on disk, and check it.", epilog=_EPILOG)
 @_names_argument
 @_data_dir_option
 @click.option("--offline", is_flag=True, help="Never touch the network: only check what is there.")
@@ -50,7 +50,7 @@ def fetch_command(names: tuple[str, ...], data_dir: Path | None, offline: bool) 
             click.echo(f"{name} comes with scikit-learn: nothing to fetch", err=True)
 
 
-@command.command("verify", epilog=_EPILOG)
+@command.command("verify", short_help="Check the files on disk.", epilog=_EPILOG)
 @_names_argument
 @_data_dir_option
 def verify_command(names: tuple[str, ...], data_dir: Path | None) -> None:
@@ -61,17 +61,20 @@ def verify_command(names: tuple[str, ...], data_dir: Path | None) -> None:
     """
     from mnist_fast.data import verify
 
-    checks = [check for name in names for check in verify(name, data_dir)]
-    for check in checks:
-        click.echo(f"{check.status:<8} {check.detail}")
-    if not checks:
-        click.echo("digits comes with scikit-learn: nothing to verify", err=True)
+    checks = []
+    for name in names:
+        found = verify(name, data_dir)
+        for check in found:
+            click.echo(f"{check.status:<8} {check.detail}")
+        if not found:
+            click.echo(f"ok       {name} comes with scikit-learn")
+        checks += found
     faults = sum(check.status != "ok" for check in checks)
     if faults:
         raise DataError(f"{faults} of {len(checks)} files are not ok; `mnist-fast data fetch` brings missing ones")
 
 
-@command.command("path")
+@command.command("path", short_help="Print the data directory.")
 @_data_dir_option
 def path_command(data_dir: Path | None) -> None:
     """Print the directory where datasets are looked for and downloaded to; it need not exist."""

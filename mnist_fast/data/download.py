@@ -13,25 +13,20 @@ import filelock
 import pooch
 import requests
 
-from mnist_fast.data.catalog import IDX_SETS, IdxFile, relative_paths
-from mnist_fast.data.reading import find_file
+from mnist_fast.data.catalog import IDX_SETS, IdxFile
+from mnist_fast.data.reading import missing_files
 from mnist_fast.data.vision import download_steps, socket_timeout
 from mnist_fast.errors import DataError
 
 Progress = Callable[[str], None]
 
-_TIMEOUT_SECONDS = (10.0, 30.0)  # to connect, and between two pieces of an answer
+_TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and between two pieces of an answer
 _TEMPORARY = ".download-"
 _LOCK = ".download.lock"
 
 
-def missing_files(name: str, root: Path) -> list[str]:
-    """The files of a dataset that are not below ``root``, as paths relative to it."""
-    return [relative for relative in relative_paths(name) if find_file(root / relative) is None]
-
-
 def download(name: str, root: Path, progress: Progress) -> None:
-    """Download what :func:`missing_files` names.
+    """Download what :func:`~mnist_fast.data.reading.missing_files` names.
 
     Everything is written to a temporary directory and renamed once it is whole, under a lock that other processes
     respect: whoever comes later finds the files and downloads nothing. Files that exist are left alone.

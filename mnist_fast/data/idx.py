@@ -48,7 +48,7 @@ def read_idx(path: Path, sha256: str = "") -> Tensor:
         DamagedFileError: anything else than a whole IDX file of that type and number of dimensions.
         AlteredFileError: a whole one with another digest.
     """
-    content = _read(path)
+    content = read_content(path)
     named = re.search(r"idx(\d)-(ubyte|int)(\.gz)?$", path.name)
     if named is None:
         raise DamagedFileError(f"{path}: the name does not end as IDX files' names do, in -idx3-ubyte for example")
@@ -81,13 +81,17 @@ def read_idx(path: Path, sha256: str = "") -> Tensor:
     return torch.from_numpy(values.astype(dtype.newbyteorder("="), copy=False))
 
 
-def _read(path: Path) -> bytearray:
-    """The content of a file, uncompressed; in a bytearray, since tensors want writable memory."""
-    if not path.is_file():
-        raise DamagedFileError(f"{path} is not a regular file")
+def read_content(path: Path) -> bytearray:
+    """The content of a file, uncompressed where its name ends in ``.gz``, as writable memory, which tensors want.
+
+    Raises:
+        DamagedFileError: it cannot be read, is larger than any file of these datasets, or is no whole gzip file.
+    """
+    content = bytearray()
     try:
+        if not path.is_file():  # a pipe would never end
+            raise DamagedFileError(f"{path} is not a regular file")
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = bytearray()
             while len(content) <= _MAX_BYTES and (chunk := file.read(1 << 22)):
                 content += chunk
     except EOFError:

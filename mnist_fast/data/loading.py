@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from mnist_fast.data.catalog import IDX_SETS, classes_of, relative_paths
 from mnist_fast.data.dataset import Dataset, pixel_statistics
 from mnist_fast.data.digits import load_bundled_digits
-from mnist_fast.data.download import Progress, download, missing_files
 from mnist_fast.data.idx import DamagedFileError
 from mnist_fast.data.names import DATASET_NAMES
 from mnist_fast.data.paths import resolve_data_dir
-from mnist_fast.data.reading import FileCheck, check_files, read_splits
+from mnist_fast.data.reading import FileCheck, check_files, missing_files, read_splits
 from mnist_fast.errors import DataError, UsageError
 
 
@@ -33,7 +33,7 @@ def load_dataset(
     data_dir: str | Path | None = None,
     *,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a dataset, downloading what is not on disk.
 
@@ -86,7 +86,7 @@ def fetch(
     data_dir: str | Path | None = None,
     *,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Download the files of a dataset that are not on disk, and check them all.
 
@@ -137,7 +137,7 @@ def _with_remedy(name: str, fault: str) -> str:
     return f"{fault}; move that file away, then `mnist-fast data fetch {name}` brings the published one"
 
 
-def _complete(name: str, root: Path, *, offline: bool, progress: Progress | None) -> None:
+def _complete(name: str, root: Path, *, offline: bool, progress: Callable[[str], None] | None) -> None:
     """Download what is missing, or say what is missing and why it cannot be had."""
     missing = missing_files(name, root)
     if not missing:
@@ -147,12 +147,15 @@ def _complete(name: str, root: Path, *, offline: bool, progress: Progress | None
     files = ", ".join(Path(relative).name for relative in missing)
     nothing_there = len(missing) == len(relative_paths(name))
     if nothing_there:
-        facts = f"{name} is not in {_folder(name, root)} (looked for {files}, plain or .gz)"
+        packed = ", plain or .gz" if name in IDX_SETS else ""
+        facts = f"{name} is not in {_folder(name, root)} (looked for {files}{packed})"
     else:
         facts = f"{name} in {_folder(name, root)} is incomplete (without {files})"
     if offline:
         facts += " and must not be downloaded (offline)"
     else:
+        from mnist_fast.data.download import download  # brings requests: a tenth of a second that few runs need
+
         try:
             download(name, root, progress or (lambda _: None))
         except DataError as error:

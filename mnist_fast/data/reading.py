@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mnist_fast.data.catalog import IDX_SETS, USPS_FILES, relative_paths
 from mnist_fast.data.digits import to_mnist_size
-from mnist_fast.data.idx import AlteredFileError, DamagedFileError, read_idx
+from mnist_fast.data.idx import AlteredFileError, DamagedFileError, read_content, read_idx
 from mnist_fast.data.vision import import_torchvision_datasets
 from mnist_fast.errors import DataError
 
@@ -34,12 +34,13 @@ class FileCheck:
 
 
 def find_file(path: Path) -> Path | None:
-    """``path``, else the same compressed (``path.gz``), else None where neither exists.
+    """``path``, else for an IDX file the same compressed (``path.gz``), else None where neither exists.
 
     Raises:
         DataError: the directory cannot be looked into.
     """
-    for candidate in (path, path.with_name(f"{path.name}.gz")):
+    candidates = [path] if path.suffix else [path, path.with_name(f"{path.name}.gz")]
+    for candidate in candidates:
         try:
             os.lstat(candidate)
         except (FileNotFoundError, NotADirectoryError):
@@ -48,6 +49,11 @@ def find_file(path: Path) -> Path | None:
             raise DataError(f"cannot read {candidate}: {error.strerror or error}") from None
         return candidate
     return None
+
+
+def missing_files(name: str, root: Path) -> list[str]:
+    """The files of a dataset that are not below ``root``, as paths relative to it."""
+    return [relative for relative in relative_paths(name) if find_file(root / relative) is None]
 
 
 def read_splits(name: str, root: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -138,10 +144,7 @@ def _from_zero(path: Path, labels: Tensor, first: int, classes: int) -> Tensor:
 
 def _read_usps(path: Path) -> tuple[Tensor, Tensor]:
     """16x16 pictures, enlarged to 28x28, and their labels; torchvision parses the text, which it trusts blindly."""
-    try:
-        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    except OSError as error:
-        raise DamagedFileError(f"cannot read {path}: {error.strerror or error}") from None
+    digest = hashlib.md5(read_content(path), usedforsecurity=False).hexdigest()
     if digest != USPS_FILES[path.name]:
         raise AlteredFileError(
             f"{path} is damaged or altered: its MD5 is {digest}, the published file's is {USPS_FILES[path.name]}"

@@ -56,10 +56,10 @@ def download_steps(name: str, root: Path) -> list[tuple[list[str], Callable[[], 
 
 
 @contextlib.contextmanager
-def socket_timeout(seconds: float = _TIMEOUT_SECONDS) -> Iterator[None]:
+def socket_timeout() -> Iterator[None]:
     """Give new sockets a time-out: torchvision's downloads have none of their own."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
     try:
         yield
     finally:
