@@ -60,6 +60,7 @@ DAMAGED_PACKED = {
     "wrong checksum": PACKED[:-8] + bytes(4) + PACKED[-4:],
     "wrong length": PACKED[:-4] + bytes(4),
     "flipped bits": PACKED[:100] + bytes([PACKED[100] ^ 0xFF]) + PACKED[101:],
+    "no deflate stream": PACKED[:10] + b"\xff" * 100,
     "rubbish after the end": PACKED + b"rubbish",
     "content cut": gzip.compress(WHOLE[:-1]),
     "content too long": gzip.compress(WHOLE + b"\x00"),
