@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import pickle
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,11 +165,11 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 def _load_pickle(path: Path, content: bytes) -> Any:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message advises to load it unsafely
+        raise CheckpointError(f"{path} holds more than tensors and plain values, or is damaged: not loaded") from None
     except Exception as error:  # torch documents no set of exceptions for damaged files; all mean the same here
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(
-            f"{path} is damaged or holds more than tensors and plain values: {reason[:200]}"
-        ) from None
+        raise CheckpointError(f"{path} is damaged or was not written by torch.save: {reason[:200]}") from None
 
 
 def _from_state_dict(content: Any, path: Path, arch: str | None) -> Checkpoint:

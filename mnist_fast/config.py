@@ -98,11 +98,14 @@ class Config(Recipe):
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        if self.checkpoint is None and (self.freeze, self.head) != ("none", "keep"):
+            raise UsageError("freeze and head are for fine-tuning a checkpoint")
 
     def to_toml(self) -> str:
         """The configuration as TOML, one key for each option that has a value; :func:`read_toml` reads it back."""
-        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        return tomli_w.dumps(values)
+        absent = () if self.checkpoint is not None else ("freeze", "head")
+        values = dataclasses.asdict(self)
+        return tomli_w.dumps({key: value for key, value in values.items() if value is not None and key not in absent})
 
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:

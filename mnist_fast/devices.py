@@ -57,7 +57,7 @@ def synchronize(device: torch.device) -> None:
 def environment(device: torch.device) -> dict[str, str]:
     """What the last bits of a result depend on, beside the configuration."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # it is a str of a class of its own, which no state file may hold
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
         "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -83,7 +83,8 @@ class RunDirectory:
         except Timeout:
             raise OutputError(f"another process is training in {self.path}; choose another --output") from None
         except OSError as error:
-            raise OutputError(f"cannot write to the output directory {self.path}: {error.strerror}") from None
+            reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise OutputError(f"cannot write to the output directory {self.path}: {reason}") from None
         if has_run(self.path) and not self.resume:
             self._lock.release()
             raise OutputError(f"{self.path} has a run already; continue it with --resume or choose another --output")
