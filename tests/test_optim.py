@@ -1,0 +1,146 @@
+"""Muon against the formula written out, and what recipes build."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnist_fast.errors import UsageError
+from mnist_fast.models import get_model
+from mnist_fast.optim import Muon, build_optimizers
+from mnist_fast.optim.muon import orthogonalize
+from mnist_fast.recipes import RECIPES, Recipe
+
+LR, MOMENTUM, DECAY, STEPS = 0.03, 0.85, 0.01, 3
+
+
+def _reference_direction(gradient: Tensor) -> Tensor:
+    """Newton-Schulz in float64, term by term: a X + b (X Xt) X + c (X Xt)(X Xt) X."""
+    x = gradient.double().reshape(len(gradient), -1)
+    x = x / x.norm()
+    for _ in range(STEPS):
+        x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+    return x.reshape(gradient.shape)
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 5, 5), (32, 8, 3, 3), (30, 1, 3, 3), (4, 4), (1, 6)])
+def test_muon_is_its_formula(shape: tuple[int, ...]) -> None:
+    parameter = nn.Parameter(torch.randn(shape))
+    expected, buffer = parameter.detach().double(), torch.zeros(shape, dtype=torch.float64)
+    optimizer = Muon([parameter], LR, MOMENTUM, DECAY, STEPS)
+    columns = parameter[0].numel()
+    for _ in range(3):
+        gradient = torch.randn(shape)
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        buffer = MOMENTUM * buffer + gradient
+        direction = _reference_direction(gradient + MOMENTUM * buffer)
+        expected = expected * (1 - LR * DECAY) - LR * max(1, shape[0] / columns) ** 0.5 * direction
+        torch.testing.assert_close(parameter.detach().double(), expected, atol=2e-6, rtol=0)
+
+
+def test_orthogonalize_brings_singular_values_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonalize(torch.randn(20, 50), steps=5))
+    assert 0.5 < values.min() <= values.max() < 1.5
+
+
+def test_muon_runs_a_closure_and_skips_parameters_without_gradient() -> None:
+    used, unused = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(3, 4))
+    before = unused.clone()
+    optimizer = Muon([used, unused])
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = (used**2).sum()
+        loss.backward()
+        return loss.item()
+
+    first = optimizer.step(closure)
+    assert optimizer.step(closure) < first
+    assert torch.equal(unused, before)
+
+
+def test_muon_state_dict_continues_exactly() -> None:
+    gradients = torch.randn(4, 6, 2, 3, 3)
+    one = nn.Parameter(torch.randn(6, 2, 3, 3))
+    optimizer = Muon([one])
+    for gradient in gradients[:2]:
+        one.grad = gradient.clone()
+        optimizer.step()
+    two = nn.Parameter(one.detach().clone())
+    resumed = Muon([two])
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for gradient in gradients[2:]:
+        one.grad, two.grad = gradient.clone(), gradient.clone()
+        optimizer.step()
+        resumed.step()
+    assert torch.equal(one, two)
+
+
+def test_found_inf_leaves_parameter_and_momentum_alone() -> None:
+    parameter = nn.Parameter(torch.randn(3, 4))
+    optimizer = Muon([parameter])
+    parameter.grad = torch.randn(3, 4)
+    optimizer.step()
+    before = parameter.detach().clone(), optimizer.state[parameter]["momentum_buffer"].clone()
+    optimizer.found_inf = torch.ones(())
+    parameter.grad = torch.full((3, 4), float("nan"))
+    optimizer.step()
+    assert torch.equal(parameter, before[0])
+    assert torch.equal(optimizer.state[parameter]["momentum_buffer"], before[1])
+    optimizer.found_inf = torch.zeros(())
+    parameter.grad = torch.randn(3, 4)
+    optimizer.step()
+    assert not torch.equal(parameter, before[0])
+
+
+@pytest.mark.parametrize("options", [{"lr": -1}, {"momentum": 1}, {"weight_decay": -1}, {"ns_steps": 0}])
+def test_muon_refuses_values_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Invalid"):
+        Muon([nn.Parameter(torch.zeros(2, 2))], **options)
+
+
+def test_muon_refuses_biases() -> None:
+    with pytest.raises(ValueError, match="two dimensions"):
+        Muon([nn.Parameter(torch.zeros(3))])
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("sgd", [torch.optim.SGD]),
+        ("adam", [torch.optim.Adam]),
+        ("adamw", [torch.optim.AdamW]),
+        ("muon", [torch.optim.AdamW, Muon]),
+    ],
+)
+def test_each_parameter_is_in_one_optimizer(name: str, classes: list[type]) -> None:
+    model = get_model("lenet")
+    optimizers = build_optimizers(Recipe(epochs=1, batch_size=1, optimizer=name, lr=0.1), model)
+    assert [type(optimizer) for optimizer in optimizers] == classes
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    assert sorted(id(parameter) for group in groups for parameter in group["params"]) == sorted(
+        map(id, model.parameters())
+    )
+    assert all(group["initial_lr"] == group["lr"] for group in groups)
+
+
+def test_the_speedrun_gives_muon_the_filters_only() -> None:
+    model = get_model("speedrun")
+    adam, muon = build_optimizers(RECIPES["speedrun"], model)
+    assert [tuple(parameter.shape) for parameter in muon.param_groups[0]["params"]] == [(8, 1, 5, 5), (32, 8, 3, 3)]
+    assert (adam.param_groups[0]["lr"], adam.param_groups[0]["betas"]) == (0.01, (0.7, 0.9))
+    group = muon.param_groups[0]
+    assert (group["lr"], group["momentum"], group["ns_steps"]) == (0.03, 0.85, 3)
+
+
+def test_nothing_to_train_and_unknown_names() -> None:
+    model = get_model("lenet")
+    with pytest.raises(UsageError, match="choose from sgd, adam"):
+        build_optimizers(Recipe(epochs=1, batch_size=1, optimizer="lion", lr=0.1), model)
+    model.requires_grad_(False)
+    with pytest.raises(UsageError, match="frozen"):
+        build_optimizers(RECIPES["lenet"], model)
