@@ -69,7 +69,9 @@ def batches(
         device: where the batches are wanted; None for where the images are.
 
     Yields:
-        ``(pixel / 255 - mean) / std`` as ``dtype`` (B, 1, 28, 28), contiguous, and labels int64 (B,).
+        ``(pixel / 255 - mean) / std`` as ``dtype`` (B, 1, 28, 28), contiguous, and labels int64 (B,). With one channel
+        that is channels_last as well; the strides say so, because convolutions are faster in that format and follow
+        the strides of their input.
 
     Raises:
         UsageError: a batch size or limit below 1, ``start`` below 0, a ``std`` that is not positive, or numbers of
@@ -99,7 +101,7 @@ def batches(
                 # For small batches ten times as fast as images[chosen].
                 pixels, targets = images.index_select(0, chosen), labels.index_select(0, chosen)
             # The move is of bytes; the sum converts, scales and shifts in one pass.
-            pixels = pixels.to(target_device).unsqueeze(1)
-            yield torch.add(offset, pixels, alpha=scale).to(dtype), targets.to(target_device)
+            batch = torch.add(offset, pixels.to(target_device), alpha=scale).to(dtype)
+            yield batch.unsqueeze(3).permute(0, 3, 1, 2), targets.to(target_device)
 
     return generate()
