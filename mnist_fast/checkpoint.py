@@ -183,9 +183,10 @@ def _from_state_dict(content: Any, path: Path, arch: str | None) -> Checkpoint:
         raise UsageError(f"{path} does not say which network it is of; add --arch, one of {', '.join(list_models())}")
     normalized = RECIPES[arch].normalize == "dataset"
     mean, std = (_MNIST_MEAN, _MNIST_STD) if normalized else (0.0, 1.0)
-    num_classes = list(content.values())[-1].shape[:1].numel()
     for head in HEADS:
-        if get_model(arch, head=head).state_dict().keys() == content.keys():
+        names = list(get_model(arch, head=head).state_dict())
+        if set(names) == content.keys():
+            num_classes = content[names[-1]].shape[:1].numel()
             return Checkpoint(NetworkSpec(arch, num_classes, mean, std, head), content, path=path)
     raise CheckpointError(f"{path} is no state_dict of {arch}: it holds {', '.join(map(str, content))}"[:300])
 

@@ -1,0 +1,285 @@
+"""The training loop: it learns, it repeats itself bit by bit, it resumes, and it stops before harm is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import tiny_config, tiny_dataset
+
+from mnist_fast import training
+from mnist_fast.checkpoint import CheckpointError, load_checkpoint
+from mnist_fast.config import Config, make_config
+from mnist_fast.data import batches, load_dataset
+from mnist_fast.errors import InterruptedRunError, UsageError
+from mnist_fast.evaluation import Evaluation
+from mnist_fast.files import OutputError
+from mnist_fast.losses import LossWindow, NonFiniteLossError
+from mnist_fast.models import get_model
+from mnist_fast.runs import RunDirectory, default_output
+from mnist_fast.training import TrainResult, train
+
+
+def _weights(result: TrainResult) -> dict[str, torch.Tensor]:
+    return result.model.state_dict()
+
+
+def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def _run(config: Config, path: Path, *, resume: bool = False, stop_at: int | None = None) -> TrainResult:
+    """A run into ``path``; a signal arrives when it has done ``stop_at`` steps of this call."""
+    with RunDirectory(path, resume=resume) as run:
+        return train(config, tiny_dataset(), run=run, received_signal=_signal_after(stop_at))
+
+
+def _signal_after(steps: int | None) -> Callable[[], int | None]:
+    asked = 0
+
+    def received() -> int | None:
+        nonlocal asked
+        asked += 1
+        return 15 if steps is not None and asked >= steps else None
+
+    return received
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if "seconds" not in key} for record in records]
+
+
+def test_the_loop_is_the_one_of_the_documents() -> None:
+    """Step by step the same numbers as the plain loop over the same batches."""
+    data = tiny_dataset()
+    config = tiny_config(arch="lenet", epochs=2, optimizer="sgd", lr=0.05, momentum=0.9, backend="stock", seed=5)
+    torch.manual_seed(5)
+    net = get_model("lenet", fused=False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for epoch in range(2):
+        for inputs, labels in batches(
+            data.train_images, data.train_labels, 16, mean=data.mean, std=data.std, seed=5, epoch=epoch
+        ):
+            optimizer.zero_grad()
+            F.cross_entropy(net(inputs), labels).backward()
+            optimizer.step()
+    for name, value in _weights(train(config, data)).items():
+        torch.testing.assert_close(value, net.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_it_learns_and_repeats_itself_bit_by_bit() -> None:
+    config, data = tiny_config(epochs=12), tiny_dataset()
+    before = torch.get_rng_state()
+    first, second = train(config, data), train(config, data)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's random numbers are untouched
+    assert first.evaluation.accuracy > 0.9
+    assert _equal(_weights(first), _weights(second))
+    assert not _equal(_weights(first), _weights(train(tiny_config(epochs=12, seed=1), data)))
+
+
+def test_fused_and_stock_losses_agree(tmp_path: Path) -> None:
+    losses = {}
+    for backend in ("fused", "stock"):
+        _run(tiny_config(arch="lenet", epochs=8, backend=backend), tmp_path / backend)
+        losses[backend] = [record["loss"] for record in _metrics(tmp_path / backend) if record["event"] == "loss"]
+    assert len(losses["fused"]) == 48
+    assert losses["fused"] == pytest.approx(losses["stock"], rel=1e-4)
+
+
+def test_the_run_directory(tmp_path: Path) -> None:
+    result = _run(tiny_config(log_every=4), tmp_path)
+    records = _metrics(tmp_path)
+    assert [(r["event"], r["epoch"], r["step"]) for r in records] == [
+        ("loss", 1, 4),
+        ("loss", 1, 6),
+        ("epoch", 1, 6),
+        ("loss", 2, 10),
+        ("loss", 2, 12),
+        ("epoch", 2, 12),
+    ]
+    assert records[-1]["train_loss"] == pytest.approx((4 * records[3]["loss"] + 2 * records[4]["loss"]) / 6)
+    assert [record["test_accuracy"] for record in result.history] == [r["test_accuracy"] for r in records[2::3]]
+    last = load_checkpoint(tmp_path / "last.safetensors")
+    assert _equal(last.weights, _weights(result))
+    assert last.details["test_accuracy"] == result.evaluation.accuracy
+    assert load_checkpoint(tmp_path).details["test_accuracy"] == max(r["test_accuracy"] for r in result.history)
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"arch": "cnn-dropout", "optimizer": "adam", "lr": 1e-3, "log_every": 4},
+        {"arch": "lenet", "optimizer": "sgd", "schedule": "one-cycle", "images_per_epoch": 50, "batch_size": 9},
+        {"optimizer": "adamw", "schedule": "cosine", "backend": "stock", "precision": "bf16"},
+    ],
+)
+def test_resumed_runs_are_bit_identical(options: dict[str, Any], tmp_path: Path) -> None:
+    config = tiny_config(**options)
+    whole = _run(config, tmp_path / "whole")
+    for stop_at in (3, 6, 1):  # within an epoch, at its end or near it, after one step
+        with pytest.raises(InterruptedRunError, match="--resume") as caught:
+            _run(config, tmp_path / "parts", resume=True, stop_at=stop_at)
+        assert caught.value.exit_code == 143
+    resumed = _run(config, tmp_path / "parts", resume=True)
+    assert _equal(_weights(whole), _weights(resumed))
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
+    assert whole.images == resumed.images
+    again = _run(config, tmp_path / "parts", resume=True)  # nothing left to do
+    assert (again.evaluation.accuracy, again.images) == (whole.evaluation.accuracy, whole.images)
+
+
+def test_killed_while_it_wrote_metrics(tmp_path: Path) -> None:
+    """Metrics run ahead of the state after a kill; the resumed run writes each record once."""
+    config = tiny_config()
+    _run(config, tmp_path / "whole")
+    with pytest.raises(InterruptedRunError):
+        _run(config, tmp_path / "parts", stop_at=2)
+    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "loss", "epoch": 1, "batch": 3, "step": 3, "loss": 0.0, "lr": 0}\n{"event": "lo')
+    (tmp_path / "parts" / ".last.safetensors.99.tmp").touch()
+    _run(config, tmp_path / "parts", resume=True)
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
+    assert not list((tmp_path / "parts").glob(".*.tmp"))
+
+
+def test_more_epochs_for_a_finished_run(tmp_path: Path) -> None:
+    whole = _run(tiny_config(schedule="constant", epochs=3), tmp_path / "whole")
+    _run(tiny_config(schedule="constant", epochs=2), tmp_path / "parts")
+    longer = _run(tiny_config(schedule="constant", epochs=3), tmp_path / "parts", resume=True)
+    assert _equal(_weights(whole), _weights(longer))
+
+
+def test_resume_says_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InterruptedRunError):
+        _run(tiny_config(), tmp_path, stop_at=2)
+    torch.set_num_threads(1)
+    with RunDirectory(tmp_path, resume=True) as run:
+        train(tiny_config(), tiny_dataset(), run=run, reporter=training.Reporter())
+    assert "threads 2 there, 1 now" in capsys.readouterr().err
+
+
+def test_resume_on_other_data(tmp_path: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        _run(tiny_config(), tmp_path, stop_at=2)
+    with RunDirectory(tmp_path, resume=True) as run, pytest.raises(CheckpointError, match=r"trained on tiny.* digits"):
+        train(tiny_config(), load_dataset("digits", offline=True), run=run)
+
+
+def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run(tiny_config(epochs=1, schedule="constant"), tmp_path)  # leaves checkpoints behind
+    files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "best.safetensors", "state.pt")}
+    trainers: list[training.Trainer] = []
+    before: dict[str, torch.Tensor] = {}
+    original = training.Trainer._train_step
+
+    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        trainers.append(self)
+        before.update({name: value.clone() for name, value in self.model.state_dict().items()})
+        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets)
+
+    monkeypatch.setattr(training.Trainer, "_train_step", poisoned)
+    with RunDirectory(tmp_path, resume=True) as run, pytest.raises(NonFiniteLossError, match="step 9") as caught:
+        train(tiny_config(epochs=2, schedule="constant"), tiny_dataset(), run=run)
+    assert caught.value.exit_code == 1
+    assert _equal(before, trainers[-1].model.state_dict())
+    assert files == {name: (tmp_path / name).read_bytes() for name in files}
+
+
+def test_a_test_loss_that_is_no_number_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: Evaluation(1.0, float("nan"), nothing, 0.0))
+    with pytest.raises(NonFiniteLossError, match="nothing was saved"):
+        _run(tiny_config(), tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_loss_window_on_the_cpu() -> None:
+    window = LossWindow(torch.device("cpu"), [])
+    window.add(torch.tensor(1.5), 1)
+    assert window.values(1) == [1.5]
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(NonFiniteLossError, match=f"became {value} in step 2"):
+            window.add(torch.tensor(value), 2)
+
+
+def test_devices_and_precisions_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiny_dataset()
+    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+        train(tiny_config(precision="fp16"), data)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(UsageError, match="built without CUDA"):
+        train(tiny_config(device="cuda"), data)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no NVIDIA GPU or no driver"):
+        train(tiny_config(device="cuda:0"), data)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match=r"no such GPU.*cuda:0 to cuda:1"):
+        train(tiny_config(device="cuda:2"), data)
+
+
+def test_a_directory_is_held_by_one_process(tmp_path: Path) -> None:
+    other = (
+        "import sys; from mnist_fast.runs import RunDirectory\n"
+        "with RunDirectory(sys.argv[1], resume=True): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", other, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another process"), RunDirectory(tmp_path, resume=True):
+            pass
+        process.communicate("")
+    with RunDirectory(tmp_path):
+        pass
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    _run(tiny_config(epochs=1), tmp_path)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(OutputError, match="--resume"):
+        _run(tiny_config(epochs=1, seed=9), tmp_path)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_directories_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, reason in [("file", "it is a file"), ("file/run", "Not a directory"), ("x" * 300, "too long")]:
+        with pytest.raises(OutputError, match=reason), RunDirectory(tmp_path / path):
+            pass
+
+
+def test_an_unused_directory_leaves_no_trace(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a").exists()
+
+
+def test_default_outputs_are_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _format: "now")
+    for expected in ("runs/cnn-now", "runs/cnn-now-2", "runs/cnn-now-3"):
+        assert default_output("cnn") == Path(expected)
+        Path(expected).mkdir(parents=True)
+
+
+def test_compile_trains_the_same() -> None:
+    plain, compiled = (train(tiny_config(epochs=1, compile=value), tiny_dataset()) for value in (False, True))
+    assert compiled.evaluation.loss == pytest.approx(plain.evaluation.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(("arch", "at_least"), [("speedrun", 0.988), ("anchor", 0.985)])
+def test_recipes_on_the_real_data(arch: str, at_least: float, mnist_root: Path) -> None:
+    result = train(make_config({"arch": arch}), load_dataset("mnist", mnist_root, offline=True))
+    assert result.evaluation.accuracy >= at_least
