@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def _torchvision() -> tuple[str | None, str | None]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as cpuinfo:
+        with Path("/proc/cpuinfo").open() as cpuinfo:
             return next(line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or "unknown processor"

@@ -3,7 +3,8 @@
 // Maths, for sample n, output channel o and pooled position (py, px), with every index in range:
 //
 //   conv[n][o][cy][cx] = b[o] + sum over (c, ky, kx) of
-//                        x[n][c][cy*stride_h + ky - pad_h][cx*stride_w + kx - pad_w] * w[o][c][ky][kx]     (x is 0 outside)
+//                        x[n][c][cy*stride_h + ky - pad_h][cx*stride_w + kx - pad_w] * w[o][c][ky][kx]
+//   (x is 0 outside)
 //   win = conv over the window cy = py*pool_stride_h + i, cx = px*pool_stride_w + j,  i < pool_h, j < pool_w
 //   y[n][o][py][px] = relu(max(win))          (max(win) without ReLU; pool 1x1 stride 1: no pooling)
 //
@@ -23,16 +24,20 @@ namespace mnist_fast {
 constexpr uint8_t kDead = 255;
 constexpr int64_t kMaxPoolPositions = 255;  // codes 0..254
 
-// A validated problem; made by make_conv_pool() only. Sizes are in elements.
-struct ConvPool {
-    int64_t n, c, h, w;              // input
-    int64_t o, kh, kw;               // weight (o, c, kh, kw)
-    int64_t stride_h, stride_w;      // convolution
-    int64_t pad_h, pad_w;            // zeros on each side
-    int64_t pool_h, pool_w;          // window
-    int64_t pool_stride_h, pool_stride_w;
-    int64_t out_h, out_w;            // pooled output
+// What a caller asks for. Sizes are in elements.
+struct ConvPoolSizes {
+    int64_t n, c, h, w;                    // input
+    int64_t o, kh, kw;                     // weight (o, c, kh, kw)
+    int64_t stride_h, stride_w;            // convolution
+    int64_t pad_h, pad_w;                  // zeros on each side
+    int64_t pool_h, pool_w;                // window
+    int64_t pool_stride_h, pool_stride_w;  // from window to window
     bool relu;
+};
+
+// A validated problem; made by make_conv_pool() only.
+struct ConvPool : ConvPoolSizes {
+    int64_t out_h, out_w;  // pooled output
 
     int64_t padded_h() const { return h + 2 * pad_h; }
     int64_t padded_w() const { return w + 2 * pad_w; }

@@ -51,8 +51,7 @@ ConvPool make_conv_pool(const ConvPoolSizes& s) {
     require(s.pool_stride_h > 0, "pool stride must be positive", s.pool_stride_h);
     require(s.pool_stride_w > 0, "pool stride must be positive", s.pool_stride_w);
 
-    ConvPool p{s.n, s.c, s.h, s.w, s.o, s.kh, s.kw, s.stride_h, s.stride_w, s.pad_h, s.pad_w, s.pool_h, s.pool_w,
-               s.pool_stride_h, s.pool_stride_w, 0, 0, s.relu};
+    ConvPool p{s, 0, 0};
     require_addressable({p.n, p.c, p.h, p.w});
     require_addressable({p.o, p.c, p.kh, p.kw});
     // Kernels count within a sample, and within all weights (rows padded to whole vectors), in 32 bits.

@@ -9,13 +9,6 @@ namespace mnist_fast {
 constexpr int64_t kMaxKernel = 7;
 constexpr int64_t kMaxStride = 2;
 
-struct ConvPoolSizes {
-    int64_t n, c, h, w, o, kh, kw;
-    int64_t stride_h, stride_w, pad_h, pad_w;
-    int64_t pool_h, pool_w, pool_stride_h, pool_stride_w;
-    bool relu;
-};
-
 // Throws std::invalid_argument with the offending value where no kernel covers the problem, std::length_error where a
 // buffer's size would overflow.
 ConvPool make_conv_pool(const ConvPoolSizes& sizes);

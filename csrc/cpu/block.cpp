@@ -57,8 +57,7 @@ T* pack_weight_rows(const BackwardArgs<T>& a, int64_t lanes) {
     for (int64_t o = 0; o < p.o; ++o)
         for (int64_t ky = 0; ky < p.kh; ++ky, to += row) {
             for (int64_t kx = 0; kx < p.kw; ++kx)
-                for (int64_t c = 0; c < p.c; ++c)
-                    to[kx * p.c + c] = a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w];
+                for (int64_t c = 0; c < p.c; ++c) to[kx * p.c + c] = a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w];
             for (int64_t q = p.run(); q < row; ++q) to[q] = 0;
         }
     return packed;

@@ -35,7 +35,7 @@ struct Kernels {
                            const AliveLists<T>& lists, T* grad_input);
 };
 
-#define MNIST_FAST_ISA(name, supported) \
+#define MNIST_FAST_ISA(name, supported)       \
     extern const Kernels<float> name##_float; \
     extern const Kernels<double> name##_double;
 #include "cpu/isa.inc"

@@ -65,9 +65,9 @@ void unstage(const T* from, int64_t from_w, int64_t pad_h, int64_t pad_w, const 
     }
 }
 
-#define MNIST_FAST_INSTANTIATE(T)                                                                               \
+#define MNIST_FAST_INSTANTIATE(T)                                                                                \
     template const T* stage_input(const ConvPool&, const SampleView<const T>&, int64_t, int64_t, bool, int64_t); \
-    template const T* stage_grad_output(const SampleView<const T>&);                                            \
+    template const T* stage_grad_output(const SampleView<const T>&);                                             \
     template void unstage(const T*, int64_t, int64_t, int64_t, const SampleView<T>&);
 MNIST_FAST_INSTANTIATE(float)
 MNIST_FAST_INSTANTIATE(double)

@@ -42,8 +42,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight
                                        const IntList& pool_size, const IntList& pool_stride, bool with_code) {
     const ConvPool p = problem_of(input, weight, bias, stride, padding, relu, pool_size, pool_stride);
     const ScalarType dtype = input.scalar_type();
-    Tensor output =
-        allocate({p.n, p.o, p.out_h, p.out_w}, dtype, is_channels_last(input) || is_channels_last(weight));
+    Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, is_channels_last(input) || is_channels_last(weight));
     Tensor code = allocate_flat(with_code ? IntList{p.n, p.out_h, p.out_w, p.o} : IntList{0}, ScalarType::Byte);
     std::optional<Tensor> dense_bias;
     if (bias) dense_bias = torch::stable::contiguous(*bias);
@@ -67,15 +66,15 @@ std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const
                         grad_output.size(2) == p.out_h && grad_output.size(3) == p.out_w,
                     "grad_output does not have the shape of the output");
     STD_TORCH_CHECK(grad_output.scalar_type() == dtype, "grad_output and input must have the same dtype");
-    STD_TORCH_CHECK(code.scalar_type() == ScalarType::Byte && code.is_contiguous() &&
-                        code.numel() == p.n * p.out_positions() * p.o,
-                    "code is not the one that forward returned");
+    STD_TORCH_CHECK(
+        code.scalar_type() == ScalarType::Byte && code.is_contiguous() && code.numel() == p.n * p.out_positions() * p.o,
+        "code is not the one that forward returned");
     STD_TORCH_CHECK(output_mask.size() == 3, "output_mask takes three booleans");
 
-    Tensor grad_input = output_mask[0] ? allocate({p.n, p.c, p.h, p.w}, dtype, is_channels_last(input))
-                                       : allocate_flat({0}, dtype);
-    Tensor grad_weight = output_mask[1] ? allocate({p.o, p.c, p.kh, p.kw}, dtype, is_channels_last(weight))
-                                        : allocate_flat({0}, dtype);
+    Tensor grad_input =
+        output_mask[0] ? allocate({p.n, p.c, p.h, p.w}, dtype, is_channels_last(input)) : allocate_flat({0}, dtype);
+    Tensor grad_weight =
+        output_mask[1] ? allocate({p.o, p.c, p.kh, p.kw}, dtype, is_channels_last(weight)) : allocate_flat({0}, dtype);
     Tensor grad_bias = allocate_flat({output_mask[2] ? p.o : 0}, dtype);
     dispatch(dtype, [&](auto zero) {
         using T = decltype(zero);

@@ -1,0 +1,156 @@
+// The kernels without torch: random problems on every instruction set and several thread counts against the reference.
+// Operands are small integers, so results must be equal. Every buffer is exactly as large as it has to be, so that the
+// address sanitizer sees any access beyond it.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/block.h"
+#include "core/geometry.h"
+#include "core/isa.h"
+#include "core/reference.h"
+
+namespace {
+
+using namespace mnist_fast;
+
+int64_t thread_count = 1;
+
+const Parallel kThreads{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
+    std::vector<std::thread> threads;
+    for (int64_t t = 0; t < thread_count; ++t)
+        threads.emplace_back(body, context, count * t / thread_count, count * (t + 1) / thread_count);
+    for (std::thread& thread : threads) thread.join();
+}};
+
+std::mt19937 random_bits(1);
+
+int64_t draw(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+
+template <typename T>
+std::vector<T> integers(int64_t size, int64_t bound) {
+    std::vector<T> values(static_cast<size_t>(size));
+    for (T& value : values) value = static_cast<T>(draw(-bound, bound));
+    return values;
+}
+
+Strides contiguous(int64_t c, int64_t h, int64_t w) { return {c * h * w, h * w, w, 1}; }
+Strides channels_last(int64_t c, int64_t h, int64_t w) { return {c * h * w, 1, w * c, c}; }
+Strides any_format(int64_t c, int64_t h, int64_t w) {
+    return draw(0, 1) ? contiguous(c, h, w) : channels_last(c, h, w);
+}
+
+// A problem some kernel covers, of a size that the reference computes quickly.
+ConvPool random_problem() {
+    for (;;) {
+        ConvPoolSizes s{draw(0, 5), draw(1, 20),    draw(1, 20), draw(1, 20), draw(1, 40), draw(1, 7), draw(1, 7),
+                        draw(1, 2), draw(1, 2),     0,           0,           draw(1, 4),  draw(1, 4), draw(1, 4),
+                        draw(1, 4), draw(0, 1) == 1};
+        s.pad_h = draw(0, s.kh - 1);
+        s.pad_w = draw(0, s.kw - 1);
+        if (s.n * s.c * s.o * s.h * s.w * s.kh * s.kw > 2000000) continue;
+        try {
+            return make_conv_pool(s);
+        } catch (const std::invalid_argument&) {
+        }
+    }
+}
+
+void require(bool condition, const ConvPool& p, const char* what) {
+    if (condition) return;
+    std::fprintf(stderr,
+                 "%s differs on %s with %ld threads: n=%ld c=%ld h=%ld w=%ld o=%ld kernel %ldx%ld stride %ld,%ld "
+                 "padding %ld,%ld pool %ldx%ld by %ld,%ld relu=%d\n",
+                 what, active_isa().c_str(), thread_count, p.n, p.c, p.h, p.w, p.o, p.kh, p.kw, p.stride_h, p.stride_w,
+                 p.pad_h, p.pad_w, p.pool_h, p.pool_w, p.pool_stride_h, p.pool_stride_w, p.relu);
+    std::exit(1);
+}
+
+template <typename T>
+void check_against_reference() {
+    const ConvPool p = random_problem();
+    const std::vector<T> x = integers<T>(p.n * p.c * p.h * p.w, 4), w = integers<T>(p.o * p.c * p.kh * p.kw, 2),
+                         b = integers<T>(p.o, 8), g = integers<T>(p.n * p.o * p.out_positions(), 2);
+    const Strides sx = any_format(p.c, p.h, p.w), sw = any_format(p.c, p.kh, p.kw),
+                  sy = any_format(p.o, p.out_h, p.out_w), sg = any_format(p.o, p.out_h, p.out_w);
+
+    struct Results {
+        std::vector<T> y, gx, gw, gb;
+        std::vector<uint8_t> code;
+    };
+    const auto run = [&](bool reference) {
+        Results r{std::vector<T>(g.size(), T(99)), std::vector<T>(x.size(), T(99)), std::vector<T>(w.size(), T(99)),
+                  std::vector<T>(b.size(), T(99)), std::vector<uint8_t>(g.size(), 99)};
+        const ForwardArgs<T> f{p, x.data(), sx, w.data(), sw, b.data(), r.y.data(), sy, r.code.data()};
+        reference ? reference_forward(f) : forward(f, kThreads);
+        const BackwardArgs<T> back{p,  g.data(),    sg, x.data(),   sx, w.data(), sw, r.code.data(), r.gx.data(),
+                                   sx, r.gw.data(), sw, r.gb.data()};
+        reference ? reference_backward(back) : backward(back, kThreads);
+        return r;
+    };
+    const Results expected = run(true);
+    for (const std::string& isa : available_isas()) {
+        set_isa(isa);
+        thread_count = draw(1, 4);
+        const Results got = run(false);
+        require(got.y == expected.y, p, "output");
+        require(got.code == expected.code, p, "code");
+        require(got.gx == expected.gx, p, "input gradient");
+        require(got.gw == expected.gw, p, "weight gradient");
+        require(got.gb == expected.gb, p, "bias gradient");
+    }
+}
+
+template <typename Error>
+void expect(const ConvPoolSizes& sizes, const char* what) {
+    try {
+        make_conv_pool(sizes);
+    } catch (const Error& error) {
+        if (std::string(error.what()).find(what) != std::string::npos) return;
+        std::fprintf(stderr, "expected a message with '%s', got '%s'\n", what, error.what());
+        std::exit(1);
+    }
+    std::fprintf(stderr, "expected an error with '%s'\n", what);
+    std::exit(1);
+}
+
+void check_refusals() {
+    const ConvPoolSizes good{1, 1, 9, 9, 1, 3, 3, 1, 1, 0, 0, 2, 2, 2, 2, true};
+    const auto with = [&](int64_t ConvPoolSizes::* field, int64_t value) {
+        ConvPoolSizes sizes = good;
+        sizes.*field = value;
+        return sizes;
+    };
+    make_conv_pool(good);
+    expect<std::invalid_argument>(with(&ConvPoolSizes::kh, 8), "kernel height must be between 1 and 7, got 8");
+    expect<std::invalid_argument>(with(&ConvPoolSizes::stride_w, 3), "stride must be 1 or 2, got 3");
+    expect<std::invalid_argument>(with(&ConvPoolSizes::pad_h, 3), "padding must be smaller than the kernel, got 3");
+    expect<std::invalid_argument>(with(&ConvPoolSizes::h, 2), "pooled output must not be empty");
+    expect<std::invalid_argument>(with(&ConvPoolSizes::pool_h, 0), "pool height must be positive, got 0");
+    expect<std::invalid_argument>(with(&ConvPoolSizes::h, int64_t{1} << 31), "less than 2^31");
+    expect<std::length_error>(with(&ConvPoolSizes::n, int64_t{1} << 60), "do not fit");
+    try {
+        set_isa("avx9000");
+        std::exit(1);
+    } catch (const std::invalid_argument&) {
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int problems = argc > 1 ? std::atoi(argv[1]) : 200;
+    check_refusals();
+    for (int i = 0; i < problems; ++i) {
+        check_against_reference<float>();
+        check_against_reference<double>();
+    }
+    std::printf("%d problems agree on", 2 * problems);
+    for (const std::string& isa : available_isas()) std::printf(" %s", isa.c_str());
+    std::printf("\n");
+}
