@@ -18,22 +18,22 @@ class NonFiniteLossError(MnistFastError):
 class LossWindow:
     """The losses since the last record.
 
-    On a CPU each loss is looked at as it comes. On a GPU that would make every step wait for the device: there a flag
-    on the device, raised by the first non-finite loss and never lowered, is handed to the optimizers as ``found_inf``,
-    with which torch's fused optimizers (and :class:`~mnist_fast.optim.Muon`) skip their update, and the values are
-    read in one block when the window closes.
+    Each loss is looked at as it comes, unless the window is deferred. On a GPU that look would make every step wait for
+    the device: there a flag on the device, raised by the first non-finite loss and never lowered, is handed to the
+    optimizers as ``found_inf``, with which torch's fused optimizers (and :class:`~mnist_fast.optim.Muon`) skip their
+    update, and the values are read in one block when the window closes.
 
     Args:
         device: where the losses are.
-        optimizers: those that will be told on a GPU; empty to look at each loss as it comes there as well, as is needed
-            beside a gradient scaler, which uses ``found_inf`` itself.
+        optimizers: those that will be told, if deferred.
+        deferred: read the losses in a block. Not beside a gradient scaler, which uses ``found_inf`` itself.
     """
 
-    def __init__(self, device: torch.device, optimizers: list[Optimizer]) -> None:
+    def __init__(self, device: torch.device, optimizers: list[Optimizer], *, deferred: bool) -> None:
         self._values: list[float] = []
         self._pending: list[Tensor] = []
         self._found_inf: Tensor | None = None
-        if device.type == "cuda" and optimizers:
+        if deferred:
             self._found_inf = torch.zeros((), device=device)
             for optimizer in optimizers:
                 optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ class LossWindow:
         """Take the loss of ``step`` (counted from 1), before its update.
 
         Raises:
-            NonFiniteLossError: it is not finite (on a GPU that comes from :meth:`values`).
+            NonFiniteLossError: it is not finite (if deferred, that comes from :meth:`values`).
         """
         if self._found_inf is None:
             self._values.append(_finite(loss.item(), step))

@@ -125,7 +125,8 @@ class Trainer:
         self.optimizers = build_optimizers(config, self.model)
         # float16 gradients underflow without it. Its use of found_inf excludes ours.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self.window = LossWindow(device, [] if self.scaler.is_enabled() else self.optimizers)
+        deferred = device.type == "cuda" and not self.scaler.is_enabled()
+        self.window = LossWindow(device, self.optimizers, deferred=deferred)
         if state is not None:
             self._load_state_dict(state)
 

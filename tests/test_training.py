@@ -203,13 +203,50 @@ def test_a_test_loss_that_is_no_number_is_never_saved(tmp_path: Path, monkeypatc
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_loss_window_on_the_cpu() -> None:
-    window = LossWindow(torch.device("cpu"), [])
+def test_loss_window_that_looks_at_once() -> None:
+    window = LossWindow(torch.device("cpu"), [], deferred=False)
     window.add(torch.tensor(1.5), 1)
     assert window.values(1) == [1.5]
     for value in (float("nan"), float("inf")):
         with pytest.raises(NonFiniteLossError, match=f"became {value} in step 2"):
             window.add(torch.tensor(value), 2)
+
+
+def _defer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read losses in blocks, as on a GPU; torch's fused optimizers honour ``found_inf`` on the CPU too."""
+    monkeypatch.setattr(
+        training, "LossWindow", lambda device, optimizers, **_: LossWindow(device, optimizers, deferred=True)
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam", "adamw", "sgd"])
+def test_losses_read_in_blocks_change_nothing(optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(optimizer=optimizer, lr=1e-3, log_every=4)
+    at_once = _run(config, tmp_path / "at-once")
+    _defer(monkeypatch)
+    in_blocks = _run(config, tmp_path / "in-blocks")
+    assert _equal(_weights(at_once), _weights(in_blocks))
+    assert _metrics(tmp_path / "at-once") == _metrics(tmp_path / "in-blocks")
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam", "adamw", "sgd"])
+def test_nan_in_a_block_of_losses_is_not_applied(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers: list[training.Trainer] = []
+    before: dict[str, torch.Tensor] = {}
+    original = training.Trainer._train_step
+
+    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        trainers.append(self)
+        if len(trainers) == 3:
+            before.update({name: value.clone() for name, value in self.model.state_dict().items()})
+        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets)
+
+    monkeypatch.setattr(training.Trainer, "_train_step", poisoned)
+    _defer(monkeypatch)
+    with pytest.raises(NonFiniteLossError, match="nan in step 3:"):
+        train(tiny_config(optimizer=optimizer, lr=1e-3, log_every=6), tiny_dataset())
+    assert len(trainers) == 6  # the block was read after the sixth step; the last four were not applied
+    assert _equal(before, trainers[-1].model.state_dict())
 
 
 def test_devices_and_precisions_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
