@@ -46,8 +46,9 @@ class Recipe:
 
 
 RECIPES = {
-    # Document 000 names Adam only: torch's default rate; batch size and epochs are ours.
-    "cnn": Recipe(epochs=3, batch_size=64, optimizer="adam", lr=1e-3),
+    # Document 000 names Adam only: torch's default rate; batch size, epochs and schedule are ours. At a constant rate
+    # three epochs end at 98.7%, with the cosine at 99.1% (MNIST, seed 0).
+    "cnn": Recipe(epochs=3, batch_size=64, optimizer="adam", lr=1e-3, schedule="cosine"),
     # Document 001 scales with ToTensor alone; its batch size is not given.
     "cnn-padded": Recipe(epochs=10, batch_size=64, optimizer="adam", lr=1e-3, normalize="none"),
     # Document 002.
