@@ -14,8 +14,9 @@ from mnist_fast.ops import library
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # From elsewhere: -c puts the working directory first on the path, and a checkout there would be imported.
     return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], env=os.environ | environment, cwd="/", capture_output=True, text=True, check=False
     )
 
 
