@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mnist_fast.backend import backend_info
 from mnist_fast.data import default_data_dir
+from mnist_fast.machine import cores, memory_bytes, processor
 
 
 def diagnose() -> dict[str, Any]:
@@ -22,7 +22,7 @@ def diagnose() -> dict[str, Any]:
         "mnist_fast": info["version"],
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": f"{_processor()}, {os.cpu_count()} CPUs",
+        "processor": f"{processor()}, {cores()} cores, {memory_bytes() / 2**30:.0f} GiB",
         "torch": f"{info['torch']} (built against {info['built_with_torch'] or 'none'})",
         "torchvision": torchvision or f"does not load: {torchvision_error}",
         "compiler": info["cpu"]["compiler"] or "none recorded",
@@ -52,14 +52,6 @@ def _torchvision() -> tuple[str | None, str | None]:
     except Exception as error:  # torchvision built for another torch fails with RuntimeError, not ImportError
         return None, str(error).splitlines()[0]
     return torchvision.__version__, None
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as cpuinfo:
-            return next(line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown processor"
 
 
 def _cpu_line(cpu: dict[str, Any]) -> str:

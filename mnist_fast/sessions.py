@@ -107,8 +107,8 @@ def run_training(
     check_precision(config.precision, device)
     _note_missing_kernels(config.backend, device, reporter)
     with RunDirectory(output or default_output(config.arch), resume=resume) as run:
-        reporter.note(f"output: {run.path}")
         dataset = _load(config, reporter)
+        reporter.note(f"output: {run.path}")
         if len(dataset.train_images) < _FEW_IMAGES:
             reporter.note(
                 f"{dataset.name} has {len(dataset.train_images):,} training images and the recipes are meant for "
@@ -180,7 +180,8 @@ def run_evaluation(
     check_precision(precision, target)
     _note_missing_kernels(backend, target, reporter)
     loaded = load_checkpoint(checkpoint, arch=arch)
-    data = load_dataset(dataset or loaded.details.get("dataset", "auto"), data_dir, offline=offline)
+    name = dataset or loaded.details.get("dataset", "auto")
+    data = load_dataset(name, data_dir, offline=offline, progress=reporter.note)
     reporter.note(data.source)
     spec = loaded.spec
     if spec.num_classes != len(data.classes):
@@ -200,7 +201,7 @@ def _note_missing_kernels(backend: str, device: torch.device, reporter: Reporter
 
 
 def _load(config: Config, reporter: Reporter) -> Dataset:
-    dataset = load_dataset(config.dataset, config.data_dir, offline=config.offline)
+    dataset = load_dataset(config.dataset, config.data_dir, offline=config.offline, progress=reporter.note)
     reporter.note(dataset.source)
     return dataset
 

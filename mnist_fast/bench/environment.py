@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mnist_fast.backend import backend_info
+from mnist_fast.machine import cores, memory_bytes, processor
 from mnist_fast.version import __version__
 
 
@@ -18,10 +18,10 @@ def environment(device: torch.device) -> dict[str, Any]:
     """What identifies a measurement, ready for JSON. Memory is in bytes, the date in UTC."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu": processor(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": memory_bytes(),
         "load_average": round(os.getloadavg()[0], 2),  # of the minute before: whether the machine was busy
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "os": platform.platform(),
@@ -31,18 +31,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "mnist_fast": __version__,
         "backend": backend_info(),
     }
-
-
-def _cpu_model() -> str:
-    """The model's name as Linux gives it, elsewhere what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
