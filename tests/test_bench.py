@@ -121,7 +121,7 @@ class TestCases:
 class TestModes:
     def test_layouts(self) -> None:
         case = small_case("cnn")
-        for name in ("channels_last", "fused_channels_last"):
+        for name in ("channels_last", "fused"):
             subject = build_subject(case, MODES[name], "fp32")
             assert subject.input.is_contiguous(memory_format=torch.channels_last)
             weight = dict(subject.module.named_parameters())["conv2.weight"]

@@ -27,9 +27,9 @@ MODES = {
         Mode("channels_last", channels_last=True),
         Mode("compile", compiled=True),
         Mode("compile_channels_last", channels_last=True, compiled=True),
-        Mode("fused", fused=True),
-        Mode("fused_channels_last", fused=True, channels_last=True),
-        Mode("fused_compile", fused=True, compiled=True),
+        Mode("fused", fused=True, channels_last=True),  # as the trainer runs it
+        Mode("fused_contiguous", fused=True),
+        Mode("fused_compile", fused=True, channels_last=True, compiled=True),
     )
 }
 DEFAULT_MODES = ("eager", "channels_last", "compile", "fused")
