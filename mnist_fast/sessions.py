@@ -77,6 +77,7 @@ class Session:
             "dataset": self.dataset.name,
             "device": str(next(result.model.parameters()).device),
             "backend": config.backend,
+            "kernels": _kernels(config.backend, next(result.model.parameters()).device),
             "precision": config.precision,
             "seed": config.seed,
             "epochs": config.epochs,
@@ -150,6 +151,7 @@ class EvalSession:
             "dataset": self.dataset.name,
             "device": str(self.device),
             "backend": self.backend,
+            "kernels": _kernels(self.backend, self.device),
             "precision": self.precision,
             "seed": details.get("seed"),
             "epochs": details.get("epochs"),
@@ -192,6 +194,11 @@ def run_evaluation(
     images, labels = data.test_images.to(target), data.test_labels.to(target)
     evaluation = evaluate(model, images, labels, mean=spec.mean, std=spec.std, precision=precision)
     return EvalSession(loaded, data, evaluation, target, backend, precision)
+
+
+def _kernels(backend: str, device: torch.device) -> str:
+    """The instruction set of the kernels that a run used, or ``stock``."""
+    return kernels_in_use(device)[0] if backend == "fused" else "stock"
 
 
 def _note_missing_kernels(backend: str, device: torch.device, reporter: Reporter) -> None:
