@@ -162,7 +162,8 @@ void input_gradient(const BackwardArgs<T>& a, const Kernels<T>& kernels, const P
         const int64_t size = p.padded_h() * p.padded_w() * p.c + cpu::read_slack(kernels.lanes);
         T* const staged = scratch<T>(Slot::kGradInput, size);
         std::memset(staged, 0, static_cast<size_t>(size) * sizeof(T));
-        const int64_t capacity = p.pool_positions() * p.o;
+        const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
+        const int64_t capacity = lists_at_once * cpu::window_list_capacity(p, kernels.lanes);
         const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
         kernels.input_gradient(p, weight, cpu::stage_grad_output(grad_output_view(a, n)),
                                a.code + n * p.out_positions() * p.o, lists, staged);

@@ -30,7 +30,7 @@ struct Kernels {
                           T* partial);
 
     // Adds the sample's input gradient to grad_input[padded_h][padded_w][c], which has read_slack() elements behind it.
-    // weight as packed_rows_size() says. Lists: [pool position][o].
+    // weight as packed_rows_size() says. Lists: [window of listed_windows()][pool position][window_list_capacity()].
     void (*input_gradient)(const ConvPool& p, const T* weight, const T* grad_output, const uint8_t* code,
                            const AliveLists<T>& lists, T* grad_input);
 };
