@@ -121,7 +121,7 @@ void parameter_gradients(const BackwardArgs<T>& a, const Kernels<T>& kernels, co
         const int64_t chunk = index / blocks, o_begin = index % blocks * block, o_end = min(o_begin + block, p.o);
         T* const weight_partial = partials + chunk * partial_size;
         T* const bias_partial = weight_partial + weight_size;
-        const int64_t capacity = 64 * (cpu::strip_rows(p, sizeof(T)) * p.out_w + 1);
+        const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(T));
         const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
         for (int64_t n = p.n * chunk / chunks; n < p.n * (chunk + 1) / chunks; ++n) {
             const T* const grad = cpu::stage_grad_output(grad_output_view(a, n));

@@ -8,8 +8,9 @@ namespace mnist_fast::cpu {
 // An output channel's list of pooled positions that carry gradient.
 template <typename T>
 struct AliveLists {
-    int32_t* offset;  // where the winner's receptive field begins in the sample's input; [channel][capacity]
-    T* grad;          // its gradient; [channel][capacity]
+    int32_t*
+        offset;  // where the winner's receptive field begins in the sample's input; [channel][channel_list_capacity()]
+    T* grad;     // its gradient; [channel][channel_list_capacity()]
 };
 
 template <typename T>

@@ -38,13 +38,20 @@ inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes) {
 
 // Pooled rows that the weight gradient handles at once, so that the input they meet stays in the first-level cache.
 inline int64_t strip_rows(const ConvPool& p, int64_t element_size) {
-    constexpr int64_t kCacheBytes = 16 * 1024;
+    constexpr int64_t kCacheBytes = 24 * 1024;
     const int64_t row_bytes = p.pool_stride_h * p.stride_h * p.padded_w() * p.c * element_size;
     const int64_t rows = kCacheBytes / row_bytes;
     return rows < 1 ? 1 : rows > p.out_h ? p.out_h : rows;
 }
 
-// Room for the channels that won at one position of a window, as the input gradient lists them: whole vectors are written.
+// The weight gradient lists the winners of a strip, for so many channels together, each with room for whole vectors.
+constexpr int64_t kListedChannels = 64;
+inline int64_t channel_list_capacity(const ConvPool& p, int64_t lanes, int64_t element_size) {
+    return round_up(strip_rows(p, element_size) * p.out_w, lanes) + lanes;
+}
+
+// Room for the channels that won at one position of a window, as the input gradient lists them: whole vectors are
+// written.
 inline int64_t window_list_capacity(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) + lanes; }
 
 // The input gradient lists the windows of a row together, a list for each position of each window.
