@@ -32,21 +32,29 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
         return f"no kernel for layout {input.layout}"
     if input.dim() != 4 or weight.dim() != 4:
         return f"no kernel for a {input.dim()}-D input with a {weight.dim()}-D weight"
-    if not all(_is_pair(size) for size in (stride, padding, dilation, pool_size, pool_stride)):
+    if not (
+        _is_pair(stride) and _is_pair(padding) and _is_pair(dilation) and _is_pair(pool_size) and _is_pair(pool_stride)
+    ):
         return "no kernel unless sizes are one whole number or two"
-    if groups != 1 or any(d != 1 for d in dilation):
+    if groups != 1 or dilation[0] != 1 or dilation[1] != 1:
         return f"no kernel for groups={groups}, dilation={tuple(dilation)}"
     o, c, kh, kw = weight.shape
-    h, w = input.shape[2], input.shape[3]
+    _, channels, h, w = input.shape
     if not (0 < kh <= _MAX_KERNEL and 0 < kw <= _MAX_KERNEL):
         return f"no kernel for a {kh}x{kw} filter; up to 7x7"
     if not (0 < stride[0] <= _MAX_STRIDE and 0 < stride[1] <= _MAX_STRIDE):
         return f"no kernel for stride {tuple(stride)}; 1 and 2"
     if not (0 <= padding[0] < kh and 0 <= padding[1] < kw):
         return f"no kernel for padding {tuple(padding)} with a {kh}x{kw} filter"
-    if not (min(pool_size) > 0 and min(pool_stride) > 0 and pool_size[0] * pool_size[1] <= _MAX_POOL_POSITIONS):
+    if (
+        pool_size[0] < 1
+        or pool_size[1] < 1
+        or pool_size[0] * pool_size[1] > _MAX_POOL_POSITIONS
+        or pool_stride[0] < 1
+        or pool_stride[1] < 1
+    ):
         return f"no kernel for pool size {tuple(pool_size)}, stride {tuple(pool_stride)}"
-    if o == 0 or c == 0 or input.shape[1] != c or (bias is not None and bias.shape != (o,)):
+    if o == 0 or c == 0 or channels != c or (bias is not None and bias.shape != (o,)):
         return f"no kernel for input {tuple(input.shape)}, weight {tuple(weight.shape)}"
     if (h + 2 * padding[0] - kh) // stride[0] + 1 < pool_size[0] or h == 0:
         return f"the pooled output would be empty: input height {h}"
@@ -58,4 +66,4 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
 
 
 def _is_pair(size: object) -> bool:
-    return isinstance(size, (tuple, list)) and len(size) == 2 and all(isinstance(value, int) for value in size)
+    return isinstance(size, (tuple, list)) and len(size) == 2 and type(size[0]) is int and type(size[1]) is int

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mnist_fast.errors import MnistFastError
-from mnist_fast.ops import library, registration  # noqa: F401  (registration defines the operator)
+from mnist_fast.ops import library
 from mnist_fast.ops.coverage import why_not_covered
 from mnist_fast.ops.geometry import Geometry, Ints, Size2d, pair
+from mnist_fast.ops.registration import run_covered
 from mnist_fast.ops.stock import stock
 
 Backend = Literal["auto", "fused", "stock"]
@@ -66,10 +67,7 @@ def conv_relu_maxpool2d(
         )
         reason = why_not_covered(batch, weight, bias, geometry)
         if reason is None:
-            *convolution, _, size, pool = geometry
-            output = torch.ops.mnist_fast.conv_relu_maxpool2d(
-                batch, weight, bias, *convolution, relu=relu, pool_size=size, pool_stride=pool
-            )
+            output = run_covered(batch, weight, bias, geometry)
             return output.squeeze(0) if unbatched else output
         if backend == "fused" or library.backend == "fused":
             raise NoKernelError(f"backend='fused': {reason}")

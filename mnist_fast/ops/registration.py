@@ -108,6 +108,44 @@ def _autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: 
     return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
 
 
+_PLAIN = (Tensor, torch.nn.Parameter, type(None))
+
+
+def _observed(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether a compiler, a mode, a transformation or a tensor subclass has to see the operator itself."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or not (type(input) in _PLAIN and type(weight) in _PLAIN and type(bias) in _PLAIN)
+    )
+
+
+def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """The operator on a call that :func:`why_not_covered` lets through.
+
+    The dispatcher and its way back into Python take as long as a small kernel. Where nobody observes the operator, the
+    node of the autograd graph is reached without them.
+    """
+    stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
+    if _observed(input, weight, bias):
+        return _kernels.conv_relu_maxpool2d(
+            input, weight, bias, stride, padding, dilation, groups,
+            relu=relu, pool_size=pool_size, pool_stride=pool_stride,
+        )  # fmt: skip
+    if torch.is_grad_enabled() and (
+        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
+    with torch._C._AutoDispatchBelowAutograd():
+        return _kernels.conv_relu_maxpool2d_forward(
+            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
+        )[0]
+
+
 def _autocast(device: str) -> Any:
     key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
 
