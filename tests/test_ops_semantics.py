@@ -246,7 +246,11 @@ def test_offsets_past_32_bits() -> None:
     """Two images 2^31 elements apart, in memory that is reserved but never touched between them."""
     case = block("far-apart", 1, 28, 8, 5, pool=3)
     tensors = integers(case, 2)
-    x = torch.empty(2**31 + 28 * 28).as_strided((2, 1, 28, 28), (2**31, 28 * 28, 28, 1)).copy_(tensors.x)
+    try:
+        reserved = torch.empty(2**31 + 28 * 28)
+    except RuntimeError as error:
+        pytest.skip(f"this machine does not reserve 8 GiB: {error}")
+    x = reserved.as_strided((2, 1, 28, 28), (2**31, 28 * 28, 28, 1)).copy_(tensors.x)
     x.requires_grad_()
     y = fused(x, tensors.w, tensors.b, case)
     (grad,) = torch.autograd.grad(y, x, tensors.g)
