@@ -83,29 +83,40 @@ def _stock(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometr
     )
 
 
+def _infer(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """The forward kernel alone: no code for a backward is kept."""
+    stride, padding, _, _, relu, pool_size, pool_stride = geometry
+    with torch._C._AutoDispatchBelowAutograd():
+        return _kernels.conv_relu_maxpool2d_forward(
+            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
+        )[0]
+
+
+def _run(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """The kernels, as a node of the autograd graph where one is being recorded."""
+    if torch.is_grad_enabled() and (
+        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
+        stride, padding, _, _, relu, pool_size, pool_stride = geometry
+        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
+    return _infer(input, weight, bias, geometry)
+
+
+def _transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation is at work, for which the kernels have no rules."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
 def _below_autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
     geometry = _geometry(*args, **kwargs)
-    if why_not_covered(input, weight, bias, geometry):
-        return _stock(input, weight, bias, geometry)
-    stride, padding, _, _, relu, pool_size, pool_stride = geometry
-    return _kernels.conv_relu_maxpool2d_forward(
-        input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
-    )[0]
+    covered = why_not_covered(input, weight, bias, geometry) is None
+    return (_infer if covered else _stock)(input, weight, bias, geometry)
 
 
 def _autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-    recording = torch.is_grad_enabled() and (
-        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    )
-    transformed = torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-    if not recording and not transformed:
-        with torch._C._AutoDispatchBelowAutograd():
-            return _below_autograd(input, weight, bias, *args, **kwargs)
     geometry = _geometry(*args, **kwargs)
-    if transformed or why_not_covered(input, weight, bias, geometry):
-        return _stock(input, weight, bias, geometry)
-    stride, padding, _, _, relu, pool_size, pool_stride = geometry
-    return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
+    covered = why_not_covered(input, weight, bias, geometry) is None and not _transformed()
+    return (_run if covered else _stock)(input, weight, bias, geometry)
 
 
 _PLAIN = (Tensor, torch.nn.Parameter, type(None))
@@ -116,8 +127,7 @@ def _observed(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         torch.compiler.is_compiling()
         or torch.is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
+        or _transformed()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
         or not (type(input) in _PLAIN and type(weight) in _PLAIN and type(bias) in _PLAIN)
@@ -130,20 +140,12 @@ def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     The dispatcher and its way back into Python take as long as a small kernel. Where nobody observes the operator, the
     node of the autograd graph is reached without them.
     """
+    if not _observed(input, weight, bias):
+        return _run(input, weight, bias, geometry)
     stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
-    if _observed(input, weight, bias):
-        return _kernels.conv_relu_maxpool2d(
-            input, weight, bias, stride, padding, dilation, groups,
-            relu=relu, pool_size=pool_size, pool_stride=pool_stride,
-        )  # fmt: skip
-    if torch.is_grad_enabled() and (
-        input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    ):
-        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
-    with torch._C._AutoDispatchBelowAutograd():
-        return _kernels.conv_relu_maxpool2d_forward(
-            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
-        )[0]
+    return _kernels.conv_relu_maxpool2d(
+        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
+    )
 
 
 def _autocast(device: str) -> Any:
