@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mnist_fast.checkpoint import Checkpoint, load_checkpoint
+from mnist_fast.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from mnist_fast.config import Config, changed_on_resume, make_config, read_toml
 from mnist_fast.data import Dataset, load_dataset
 from mnist_fast.devices import check_precision, kernels_in_use, resolve_device
@@ -37,8 +37,8 @@ def resolve_config(
     Later ones win: the recipe; with ``resume`` the run in ``output``, if there is one; ``config_file``; ``options``.
 
     Raises:
-        UsageError: values that are wrong, or other than those of the run to resume.
-        CheckpointError: the checkpoint to fine-tune is missing or damaged.
+        UsageError: values that are wrong.
+        CheckpointError: the run to resume has other values; the checkpoint to fine-tune is missing or damaged.
     """
     stored = RunDirectory(output).read_config() if resume and output is not None else {}
     file = read_toml(config_file) if config_file is not None else {}
@@ -53,7 +53,7 @@ def resolve_config(
     if stored:
         changes = changed_on_resume(make_config(stored), config)
         if changes:
-            raise UsageError(
+            raise CheckpointError(
                 f"cannot resume {output} with other options: {'; '.join(changes)}; choose another --output"
             )
     return config
