@@ -1,6 +1,9 @@
 #include "core/reference.h"
 
 #include <cmath>
+#include <vector>
+
+#include "core/bfloat16.h"
 
 namespace mnist_fast {
 namespace {
@@ -39,6 +42,40 @@ void fill_zero(T* data, const Strides& s, int64_t n, int64_t c, int64_t h, int64
             for (int64_t y = 0; y < h; ++y)
                 for (int64_t x = 0; x < w; ++x) data[at(s, i, j, y, x)] = 0;
 }
+
+// A (N, C, H, W) tensor in float, for the time of a call.
+class InFloat {
+  public:
+    InFloat(bfloat16* data, const Strides& from, int64_t n, int64_t c, int64_t h, int64_t w)
+        : data_(data), from_(from), size_{n, c, h, w}, values_(static_cast<size_t>(data ? n * c * h * w : 0)) {}
+    InFloat(const bfloat16* data, const Strides& from, int64_t n, int64_t c, int64_t h, int64_t w)
+        : InFloat(const_cast<bfloat16*>(data), from, n, c, h, w) {
+        each([](bfloat16& narrow, float& wide) { wide = narrow; });
+    }
+
+    float* data() { return data_ ? values_.data() : nullptr; }
+    Strides strides() const { return {size_.c * size_.h * size_.w, size_.h * size_.w, size_.w, 1}; }
+    void write_back() {
+        each([](bfloat16& narrow, float& wide) { narrow = bfloat16(wide); });
+    }
+
+  private:
+    template <typename Use>
+    void each(Use use) {
+        for (int64_t n = 0, i = 0; data_ && n < size_.n; ++n)
+            for (int64_t c = 0; c < size_.c; ++c)
+                for (int64_t h = 0; h < size_.h; ++h)
+                    for (int64_t w = 0; w < size_.w; ++w, ++i)
+                        use(data_[at(from_, n, c, h, w)], values_[static_cast<size_t>(i)]);
+    }
+
+    bfloat16* data_;
+    Strides from_;
+    struct {
+        int64_t n, c, h, w;
+    } size_;
+    std::vector<float> values_;
+};
 
 }  // namespace
 
@@ -94,6 +131,36 @@ void reference_backward(const BackwardArgs<T>& a) {
         });
         if (a.grad_bias) a.grad_bias[o] += grad;
     });
+}
+
+// bfloat16 is computed in float and rounded once.
+template <>
+void reference_forward(const ForwardArgs<bfloat16>& a) {
+    const ConvPool& p = a.p;
+    InFloat input(a.input, a.input_strides, p.n, p.c, p.h, p.w);
+    InFloat weight(a.weight, a.weight_strides, p.o, p.c, p.kh, p.kw);
+    InFloat bias(a.bias, {1, 0, 0, 0}, p.o, 1, 1, 1);
+    InFloat output(a.output, a.output_strides, p.n, p.o, p.out_h, p.out_w);
+    reference_forward<float>({p, input.data(), input.strides(), weight.data(), weight.strides(), bias.data(),
+                              output.data(), output.strides(), a.code});
+    output.write_back();
+}
+
+template <>
+void reference_backward(const BackwardArgs<bfloat16>& a) {
+    const ConvPool& p = a.p;
+    InFloat grad_output(a.grad_output, a.grad_output_strides, p.n, p.o, p.out_h, p.out_w);
+    InFloat input(a.input, a.input_strides, p.n, p.c, p.h, p.w);
+    InFloat weight(a.weight, a.weight_strides, p.o, p.c, p.kh, p.kw);
+    InFloat grad_input(a.grad_input, a.grad_input_strides, p.n, p.c, p.h, p.w);
+    InFloat grad_weight(a.grad_weight, a.grad_weight_strides, p.o, p.c, p.kh, p.kw);
+    InFloat grad_bias(a.grad_bias, {1, 0, 0, 0}, p.o, 1, 1, 1);
+    reference_backward<float>({p, grad_output.data(), grad_output.strides(), input.data(), input.strides(),
+                               weight.data(), weight.strides(), a.code, grad_input.data(), grad_input.strides(),
+                               grad_weight.data(), grad_weight.strides(), grad_bias.data()});
+    grad_input.write_back();
+    grad_weight.write_back();
+    grad_bias.write_back();
 }
 
 template void reference_forward<float>(const ForwardArgs<float>&);

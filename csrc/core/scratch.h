@@ -6,7 +6,21 @@
 
 namespace mnist_fast {
 
-enum class Slot { kInput, kOutput, kGradOutput, kGradInput, kCode, kListOffset, kListGrad, kWeight, kPartial, kCount };
+enum class Slot {
+    kInput,
+    kOutput,
+    kGradOutput,
+    kGradInput,
+    kCode,
+    kListIndex,
+    kListGrad,
+    kWeight,
+    kFilter,
+    kTiles,
+    kPlanes,
+    kPartial,
+    kCount
+};
 
 // At least `bytes` bytes, aligned to 64; valid until this thread asks for the same slot again. Throws std::bad_alloc.
 void* scratch_bytes(Slot slot, int64_t bytes);

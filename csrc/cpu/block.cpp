@@ -2,6 +2,7 @@
 #include "core/block.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "core/reference.h"
 #include "core/scratch.h"
@@ -29,8 +30,16 @@ SampleView<T> sample_view(T* data, const Strides& s, int64_t n, int64_t c, int64
     return {data + n * s.n, c, h, w, s.c, s.h, s.w};
 }
 
-template <typename T>
-T* pack_forward_weight(const ForwardArgs<T>& a, int64_t lanes) {
+// The sample's own memory where the kernels can write there, else null.
+template <typename T, typename S>
+T* in_place(const SampleView<S>& sample) {
+    if constexpr (std::is_same_v<S, T>)
+        if (sample.is_dense_channels_last()) return sample.data;
+    return nullptr;
+}
+
+template <typename S, typename T = Compute<S>>
+T* pack_forward_weight(const ForwardArgs<S>& a, int64_t lanes) {
     const ConvPool& p = a.p;
     const Strides& s = a.weight_strides;
     T* const packed = scratch<T>(Slot::kWeight, cpu::packed_forward_size(p, lanes));
@@ -42,34 +51,41 @@ T* pack_forward_weight(const ForwardArgs<T>& a, int64_t lanes) {
             for (int64_t kx = 0; kx < p.kw; ++kx)
                 for (int64_t c = 0; c < p.c; ++c)
                     for (int64_t o = first; o < last; ++o)
-                        *to++ = o < p.o ? a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w] : T(0);
+                        *to++ = o < p.o ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T(0);
     }
     return packed;
 }
 
-template <typename T>
-T* pack_weight_rows(const BackwardArgs<T>& a, int64_t lanes) {
+template <typename S, typename T = Compute<S>>
+T* pack_weight_rows(const BackwardArgs<S>& a, const Kernels<T>& kernels) {
     const ConvPool& p = a.p;
     const Strides& s = a.weight_strides;
+    const int64_t lanes = kernels.lanes;
     T* const packed = scratch<T>(Slot::kWeight, cpu::packed_rows_size(p, lanes));
-    const int64_t row = cpu::row_vectors(p, lanes) * lanes;
-    T* to = packed;
-    for (int64_t o = 0; o < p.o; ++o)
-        for (int64_t ky = 0; ky < p.kh; ++ky, to += row) {
-            for (int64_t kx = 0; kx < p.kw; ++kx)
-                for (int64_t c = 0; c < p.c; ++c) to[kx * p.c + c] = a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w];
-            for (int64_t q = p.run(); q < row; ++q) to[q] = 0;
-        }
+    cpu::for_each_row_block(p, lanes, kernels.accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
+        T* to = packed + block.begin;
+        for (int64_t o = 0; o < p.o; ++o)
+            for (int64_t ky = block.row; ky < block.row + block.rows; ++ky)
+                for (int64_t q = block.vector * lanes; q < (block.vector + block.vectors) * lanes; ++q) {
+                    const int64_t kx = q / p.c, c = q % p.c;
+                    *to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T(0);
+                }
+    });
     return packed;
 }
 
-template <typename T>
-void forward_with(const ForwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+template <typename S, typename T>
+void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
     const T* const weight = pack_forward_weight(a, kernels.lanes);
     const int64_t channels = cpu::round_up(p.o, kernels.lanes);
     T* const bias = scratch<T>(Slot::kPartial, channels);
-    for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? a.bias[o] : T(0);
+    for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? static_cast<T>(a.bias[o]) : T(0);
+    T* filter = nullptr;
+    if (cpu::suits_winograd(p)) {
+        filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes));
+        kernels.winograd_filter(p, weight, filter);
+    }
 
     // A piece is a band of one sample's rows; whole samples where there are enough of them.
     const int64_t bands = min(p.out_h, cpu::ceil_div(kPieces, max(p.n, 1)));
@@ -79,29 +95,29 @@ void forward_with(const ForwardArgs<T>& a, const Kernels<T>& kernels, const Para
         if (rows <= 0) return;
         const int64_t row_step = p.pool_stride_h * p.stride_h;
         const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
-        const T* const x = cpu::stage_input(p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
+        const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
                                             first * row_step, input_rows, true, 0);
         uint8_t* const code = a.code ? a.code + (n * p.out_positions() + first * p.out_w) * p.o : nullptr;
-        SampleView<T> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
+        SampleView<S> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
         y.data += first * y.sh;
-        if (y.is_dense_channels_last()) {
-            kernels.forward(p, rows, x, weight, bias, y.data, code);
-        } else {
-            T* const staged = scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
-            kernels.forward(p, rows, x, weight, bias, staged, code);
-            cpu::unstage(staged, p.out_w, 0, 0, y);
-        }
+        T* const staged = in_place<T>(y) ? in_place<T>(y) : scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
+        const auto winograd = [&] {
+            T* const v = scratch<T>(Slot::kTiles, cpu::winograd_input_size(p, kernels.lanes, kernels.winograd_tiles));
+            return kernels.winograd_forward(p, rows, x, filter, bias, v, staged, code);
+        };
+        if (!filter || !winograd()) kernels.forward(p, rows, x, weight, bias, staged, code);
+        if (!in_place<T>(y)) cpu::unstage(kernels, staged, p.out_w, 0, 0, y);
     };
     parallel_for(parallel, p.n * bands, piece);
 }
 
-template <typename T>
-SampleView<const T> grad_output_view(const BackwardArgs<T>& a, int64_t n) {
+template <typename S>
+SampleView<const S> grad_output_view(const BackwardArgs<S>& a, int64_t n) {
     return sample_view(a.grad_output, a.grad_output_strides, n, a.p.o, a.p.out_h, a.p.out_w);
 }
 
-template <typename T>
-void parameter_gradients(const BackwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+template <typename S, typename T>
+void parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
     const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes);
     const int64_t weight_size = a.grad_weight ? layout.size : 0;
@@ -122,14 +138,14 @@ void parameter_gradients(const BackwardArgs<T>& a, const Kernels<T>& kernels, co
         T* const weight_partial = partials + chunk * partial_size;
         T* const bias_partial = weight_partial + weight_size;
         const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(T));
-        const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
+        const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
         for (int64_t n = p.n * chunk / chunks; n < p.n * (chunk + 1) / chunks; ++n) {
-            const T* const grad = cpu::stage_grad_output(grad_output_view(a, n));
+            const T* const grad = cpu::stage_grad_output(kernels, grad_output_view(a, n));
             const uint8_t* const code = a.code + n * p.out_positions() * p.o;
             if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
             if (!a.grad_weight) continue;
             const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
-            const T* const x = cpu::stage_input(p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
+            const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
                                                 p.padded_h(), !last, cpu::read_slack(kernels.lanes));
             kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, weight_partial);
         }
@@ -142,58 +158,62 @@ void parameter_gradients(const BackwardArgs<T>& a, const Kernels<T>& kernels, co
             for (int64_t chunk = 0; chunk < chunks; ++chunk) total += partials[chunk * partial_size + at];
             return total;
         };
-        if (a.grad_bias) a.grad_bias[o] = sum(weight_size + o);
+        if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sum(weight_size + o));
         if (!a.grad_weight) return;
         const Strides& s = a.grad_weight_strides;
         for (int64_t ky = 0; ky < p.kh; ++ky)
             for (int64_t kx = 0; kx < p.kw; ++kx)
                 for (int64_t c = 0; c < p.c; ++c)
                     a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] =
-                        sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q);
+                        static_cast<S>(sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q));
     };
     parallel_for(parallel, p.o, reduce);
 }
 
-template <typename T>
-void input_gradient(const BackwardArgs<T>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+template <typename S, typename T>
+void input_gradient(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
-    const T* const weight = pack_weight_rows(a, kernels.lanes);
+    const T* const weight = pack_weight_rows(a, kernels);
     auto piece = [&](int64_t n) {
-        const int64_t size = p.padded_h() * p.padded_w() * p.c + cpu::read_slack(kernels.lanes);
-        T* const staged = scratch<T>(Slot::kGradInput, size);
-        std::memset(staged, 0, static_cast<size_t>(size) * sizeof(T));
+        const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
+        const int64_t size = p.padded_h() * p.padded_w() * p.c;
+        const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
+        T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
+        T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
+        std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
         const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
         const int64_t capacity = lists_at_once * cpu::window_list_capacity(p, kernels.lanes);
-        const AliveLists<T> lists{scratch<int32_t>(Slot::kListOffset, capacity), scratch<T>(Slot::kListGrad, capacity)};
-        kernels.input_gradient(p, weight, cpu::stage_grad_output(grad_output_view(a, n)),
-                               a.code + n * p.out_positions() * p.o, lists, staged);
-        cpu::unstage(staged, p.padded_w(), p.pad_h, p.pad_w,
-                     sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w));
+        const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
+        kernels.input_gradient(p, weight, cpu::stage_grad_output(kernels, grad_output_view(a, n)),
+                               a.code + n * p.out_positions() * p.o, lists, sum);
+        if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
     };
     parallel_for(parallel, p.n, piece);
 }
 
 }  // namespace
 
-template <typename T>
-void forward(const ForwardArgs<T>& args, const Parallel& parallel) {
-    if (const Kernels<T>* kernels = cpu::active_kernels<T>())
+template <typename S>
+void forward(const ForwardArgs<S>& args, const Parallel& parallel) {
+    if (const Kernels<Compute<S>>* kernels = cpu::active_kernels<Compute<S>>())
         forward_with(args, *kernels, parallel);
     else
         reference_forward(args);
 }
 
-template <typename T>
-void backward(const BackwardArgs<T>& args, const Parallel& parallel) {
-    const Kernels<T>* kernels = cpu::active_kernels<T>();
+template <typename S>
+void backward(const BackwardArgs<S>& args, const Parallel& parallel) {
+    const Kernels<Compute<S>>* kernels = cpu::active_kernels<Compute<S>>();
     if (!kernels) return reference_backward(args);
     if (args.grad_weight || args.grad_bias) parameter_gradients(args, *kernels, parallel);
     if (args.grad_input) input_gradient(args, *kernels, parallel);
 }
 
-template void forward<float>(const ForwardArgs<float>&, const Parallel&);
-template void forward<double>(const ForwardArgs<double>&, const Parallel&);
-template void backward<float>(const BackwardArgs<float>&, const Parallel&);
-template void backward<double>(const BackwardArgs<double>&, const Parallel&);
+template void forward(const ForwardArgs<float>&, const Parallel&);
+template void forward(const ForwardArgs<double>&, const Parallel&);
+template void forward(const ForwardArgs<bfloat16>&, const Parallel&);
+template void backward(const BackwardArgs<float>&, const Parallel&);
+template void backward(const BackwardArgs<double>&, const Parallel&);
+template void backward(const BackwardArgs<bfloat16>&, const Parallel&);
 
 }  // namespace mnist_fast

@@ -5,21 +5,32 @@
 
 namespace mnist_fast::cpu {
 
-// An output channel's list of pooled positions that carry gradient.
+// Scratch for lists of what carries gradient. Weight gradient: of each output channel, where the winners' receptive
+// fields begin in the sample's input. Input gradient: of each window position, the output channels that won there.
 template <typename T>
 struct AliveLists {
-    int32_t*
-        offset;  // where the winner's receptive field begins in the sample's input; [channel][channel_list_capacity()]
-    T* grad;     // its gradient; [channel][channel_list_capacity()]
+    int32_t* index;
+    T* grad;
 };
 
 template <typename T>
 struct Kernels {
     int64_t lanes;
+    int64_t accumulators;    // vectors that input_gradient() keeps in registers
+    int64_t winograd_tiles;  // windows that winograd_forward() takes together
+
+    // to[j * to_stride + i] = from[i * from_stride + j]
+    void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride);
 
     // y[rows][out_w][o] and code (may be null) from x[...][padded_w][c]; x, y and code begin at the first of the rows.
     // weight as packed_forward_size() says; bias has o rounded up to whole vectors.
     void (*forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* y, uint8_t* code);
+
+    // The same for problems of suits_winograd(). The filter packed for forward() is transformed first; v is scratch of
+    // winograd_input_size(). False: some result is not finite, and forward() has to do it again.
+    void (*winograd_filter)(const ConvPool& p, const T* direct, T* packed);
+    bool (*winograd_forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* v, T* y,
+                             uint8_t* code);
 
     // Adds the sample's weight gradient of output channels [o_begin, o_end) to partial (grad_weight_layout()).
     // o_begin is a multiple of lanes. May read read_slack() elements past x.
@@ -30,8 +41,8 @@ struct Kernels {
     void (*bias_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* grad_output, const uint8_t* code,
                           T* partial);
 
-    // Adds the sample's input gradient to grad_input[padded_h][padded_w][c], which has read_slack() elements behind it.
-    // weight as packed_rows_size() says. Lists: [window of listed_windows()][pool position][window_list_capacity()].
+    // Adds the sample's input gradient to grad_input[padded_h][padded_w][c]. weight as for_each_row_block() says.
+    // Lists: [window of listed_windows()][pool position][window_list_capacity()].
     void (*input_gradient)(const ConvPool& p, const T* weight, const T* grad_output, const uint8_t* code,
                            const AliveLists<T>& lists, T* grad_input);
 };

@@ -1,24 +1,70 @@
 // How the drivers and the kernels of one instruction set lay out their private buffers. Everything follows from the
 // number of lanes of a vector.
+//
+// Everything has internal linkage: of an inline function that files for different instruction sets compile, the linker
+// keeps any one copy, and that may be the one for AVX-512.
 #pragma once
 
 #include "core/conv_pool.h"
 
 namespace mnist_fast::cpu {
+namespace {
 
 constexpr int64_t kForwardVectors = 2;  // output-channel vectors that forward keeps in registers at once
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+// The largest of almost equal pieces of `whole`, where no piece may exceed `limit`.
+constexpr int64_t even_piece(int64_t whole, int64_t limit) { return ceil_div(whole, ceil_div(whole, limit)); }
 
 // Weights for forward: blocks of kForwardVectors vectors of output channels (the last may hold fewer), each block
 // [kh][kw*c][channels of the block], channels beyond o zero. Block b begins at b * kForwardVectors * lanes * kh * run.
 inline int64_t packed_forward_size(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) * p.kh * p.run(); }
 
-// A kernel row of one output channel as whole vectors: [o][kh][row_vectors * lanes], zero beyond kw*c. Weights for the
-// input gradient and partial sums of the weight gradient ("by position") have this layout.
+// Problems for Winograd's F(2x2, 3x3), whose tile gives one pooling window: 3x3 filters, and channels enough to pay for
+// the transforms.
+constexpr int64_t kWinogradChannels = 16;
+inline bool suits_winograd(const ConvPool& p) {
+    return p.kh == 3 && p.kw == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pool_h == 2 && p.pool_w == 2 &&
+           p.pool_stride_h == 2 && p.pool_stride_w == 2 && p.c >= kWinogradChannels;
+}
+inline int64_t winograd_filter_size(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) * 16 * p.c; }
+inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t tiles) {
+    return 16 * tiles * round_up(p.c, lanes);
+}
+
+// A kernel row of one output channel as whole vectors, zero beyond kw*c. Partial sums of the weight gradient ("by
+// position") are [o][kh][row_vectors * lanes], weights for the input gradient the same in blocks.
 inline int64_t row_vectors(const ConvPool& p, int64_t lanes) { return ceil_div(p.run(), lanes); }
 inline int64_t packed_rows_size(const ConvPool& p, int64_t lanes) { return p.o * p.kh * row_vectors(p, lanes) * lanes; }
+
+// The input gradient takes kernel rows x vectors of a row in blocks, each [o][rows][vectors * lanes]: narrow enough for
+// the registers to hold the sums of one receptive field, and for the first-level cache to hold the block while all
+// windows of a row pass over it. Many rows of few vectors rather than the reverse: fewer passes over the windows.
+struct RowBlock {
+    int64_t row, rows;        // kernel rows
+    int64_t vector, vectors;  // of a kernel row
+    int64_t begin;            // in the packed weights
+};
+
+constexpr int64_t kMaxRowVectors = 8;
+
+template <typename Use>
+void for_each_row_block(const ConvPool& p, int64_t lanes, int64_t accumulators, int64_t element_size, const Use& use) {
+    constexpr int64_t kCacheBytes = 40 * 1024;
+    const int64_t affordable = kCacheBytes / (p.o * lanes * element_size);
+    const int64_t most = affordable < 1 ? 1 : affordable < accumulators ? affordable : accumulators;
+    const int64_t rows = even_piece(p.kh, most), all_vectors = row_vectors(p, lanes);
+    const int64_t vectors = even_piece(all_vectors, most / rows < kMaxRowVectors ? most / rows : kMaxRowVectors);
+    RowBlock block{};
+    for (block.row = 0; block.row < p.kh; block.row += rows)
+        for (block.vector = 0; block.vector < all_vectors; block.vector += vectors) {
+            block.rows = p.kh - block.row < rows ? p.kh - block.row : rows;
+            block.vectors = all_vectors - block.vector < vectors ? all_vectors - block.vector : vectors;
+            use(block);
+            block.begin += p.o * block.rows * block.vectors * lanes;
+        }
+}
 
 // Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums.
 struct GradWeightLayout {
@@ -61,4 +107,5 @@ inline int64_t listed_windows(const ConvPool& p) { return kListedPositions / p.p
 // Elements a kernel may read (never use) past the last one of a sample's input.
 inline int64_t read_slack(int64_t lanes) { return lanes; }
 
+}  // namespace
 }  // namespace mnist_fast::cpu

@@ -33,8 +33,19 @@ void dispatch(ScalarType dtype, Use use) {
     switch (dtype) {
         case ScalarType::Float: return use(float{});
         case ScalarType::Double: return use(double{});
-        default: STD_TORCH_CHECK(false, "no CPU kernel for this dtype; float32 and float64 have one");
+        case ScalarType::BFloat16: return use(bfloat16{});
+        default: STD_TORCH_CHECK(false, "no CPU kernel for this dtype; float32, float64 and bfloat16 have one");
     }
+}
+
+// torch's bfloat16 and ours are the same 16 bits.
+template <typename T>
+const T* data_of(const Tensor& tensor) {
+    return static_cast<const T*>(tensor.const_data_ptr());
+}
+template <typename T>
+T* mutable_data_of(const Tensor& tensor) {
+    return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
 std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
@@ -48,9 +59,9 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight
     if (bias) dense_bias = torch::stable::contiguous(*bias);
     dispatch(dtype, [&](auto zero) {
         using T = decltype(zero);
-        forward<T>({p, input.const_data_ptr<T>(), strides_of(input), weight.const_data_ptr<T>(), strides_of(weight),
-                    dense_bias ? dense_bias->const_data_ptr<T>() : nullptr, output.mutable_data_ptr<T>(),
-                    strides_of(output), with_code ? code.mutable_data_ptr<uint8_t>() : nullptr},
+        forward<T>({p, data_of<T>(input), strides_of(input), data_of<T>(weight), strides_of(weight),
+                    dense_bias ? data_of<T>(*dense_bias) : nullptr, mutable_data_of<T>(output), strides_of(output),
+                    with_code ? code.mutable_data_ptr<uint8_t>() : nullptr},
                    kTorchThreads);
     });
     return {output, code};
@@ -78,13 +89,13 @@ std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const
     Tensor grad_bias = allocate_flat({output_mask[2] ? p.o : 0}, dtype);
     dispatch(dtype, [&](auto zero) {
         using T = decltype(zero);
-        backward<T>({p, grad_output.const_data_ptr<T>(), strides_of(grad_output), input.const_data_ptr<T>(),
-                     strides_of(input), weight.const_data_ptr<T>(), strides_of(weight), code.const_data_ptr<uint8_t>(),
-                     output_mask[0] ? grad_input.mutable_data_ptr<T>() : nullptr,
+        backward<T>({p, data_of<T>(grad_output), strides_of(grad_output), data_of<T>(input), strides_of(input),
+                     data_of<T>(weight), strides_of(weight), code.const_data_ptr<uint8_t>(),
+                     output_mask[0] ? mutable_data_of<T>(grad_input) : nullptr,
                      output_mask[0] ? strides_of(grad_input) : Strides{},
-                     output_mask[1] ? grad_weight.mutable_data_ptr<T>() : nullptr,
+                     output_mask[1] ? mutable_data_of<T>(grad_weight) : nullptr,
                      output_mask[1] ? strides_of(grad_weight) : Strides{},
-                     output_mask[2] ? grad_bias.mutable_data_ptr<T>() : nullptr},
+                     output_mask[2] ? mutable_data_of<T>(grad_bias) : nullptr},
                     kTorchThreads);
     });
     return {grad_input, grad_weight, grad_bias};

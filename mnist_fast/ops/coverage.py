@@ -8,7 +8,7 @@ from torch import Tensor
 from mnist_fast.ops import library
 from mnist_fast.ops.geometry import Geometry
 
-_DTYPES = (torch.float32, torch.float64)
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 _MAX_KERNEL = 7
 _MAX_STRIDE = 2
 _MAX_POOL_POSITIONS = 255
@@ -27,7 +27,7 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
     if not (input.is_cpu and weight.is_cpu and (bias is None or bias.is_cpu)):
         return f"no kernel for device {input.device}"
     if input.dtype not in _DTYPES or weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
-        return f"no CPU kernel for {input.dtype}; float32 and float64 have one"
+        return f"no CPU kernel for {input.dtype}; float32, float64 and bfloat16 have one"
     if input.layout is not torch.strided or weight.layout is not torch.strided:
         return f"no kernel for layout {input.layout}"
     if input.dim() != 4 or weight.dim() != 4:
