@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <new>
 #include <random>
+#include <utility>
 
 #include "core/block.h"
 #include "core/geometry.h"
@@ -15,18 +17,37 @@ namespace {
 
 using namespace mnist_fast;
 
+// Aligned as torch's tensors are: how many vectors cross a cache line shows in the times.
 template <typename T>
-std::vector<T> normals(int64_t size, double deviation) {
+struct Aligned {
+    using value_type = T;
+    static constexpr std::align_val_t kAlignment{64};
+
+    Aligned() = default;
+    template <typename Other>
+    Aligned(const Aligned<Other>&) {}
+
+    T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), kAlignment)); }
+    void deallocate(T* data, size_t) { ::operator delete(data, kAlignment); }
+    bool operator==(const Aligned&) const = default;
+};
+
+template <typename T>
+using Buffer = std::vector<T, Aligned<T>>;
+
+template <typename T>
+Buffer<T> normals(int64_t size, double deviation) {
     static std::mt19937 bits(1);
     std::normal_distribution<double> distribution(0, deviation);
-    std::vector<T> values(static_cast<size_t>(size));
+    Buffer<T> values(static_cast<size_t>(size));
     for (T& value : values) value = static_cast<T>(distribution(bits));
     return values;
 }
 
+// A block with its operands and results.
 template <typename T>
 struct Data {
-    Data(const ConvPool& problem, bool channels_last, std::vector<T> images)
+    Data(const ConvPool& problem, bool channels_last, Buffer<T> images)
         : p(problem),
           channels_last(channels_last),
           input(std::move(images)),
@@ -62,8 +83,8 @@ struct Data {
 
     const ConvPool p;
     const bool channels_last;
-    std::vector<T> input, weight, bias, output, grad_output, grad_input, grad_weight, grad_bias;
-    std::vector<uint8_t> code;
+    Buffer<T> input, weight, bias, output, grad_output, grad_input, grad_weight, grad_bias;
+    Buffer<uint8_t> code;
 };
 
 }  // namespace

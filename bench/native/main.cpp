@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <functional>
 #include <stdexcept>
 
 #include "core/isa.h"
@@ -69,7 +70,8 @@ Report measure(const Options& options) {
     const double peak = peak_gflops(report);
     for (const Kernel& kernel : kernels) {
         const double gflops = kernel.flops / timing->median / 1e9;
-        report.kernels.push_back({kernel.block, kernel.name, *timing++, gflops, gflops / peak, kernel.alive_share});
+        report.kernels.push_back(
+            {kernel.block, kernel.name, *timing++, kernel.flops, gflops, gflops / peak, kernel.alive_share});
     }
     return report;
 }

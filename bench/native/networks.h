@@ -15,10 +15,10 @@ struct Block {
 constexpr int64_t kImageSize = 28;  // pixels, in each direction, of one channel
 
 constexpr Block kBlocks[] = {
-    {"cnn.conv1", true, 32, 3, 0, 1},        {"cnn.conv2", false, 64, 3, 0, 2},         //
-    {"cnn-padded.conv1", true, 32, 3, 1, 2}, {"cnn-padded.conv2", false, 64, 3, 1, 2},  //
-    {"lenet.conv1", true, 6, 5, 0, 2},       {"lenet.conv2", false, 16, 5, 0, 2},       //
-    {"anchor.conv1", true, 24, 5, 0, 2},     {"anchor.conv2", false, 32, 3, 0, 2},      //
+    {"cnn.conv1", true, 32, 3, 0, 1},        {"cnn.conv2", false, 64, 3, 0, 2},
+    {"cnn-padded.conv1", true, 32, 3, 1, 2}, {"cnn-padded.conv2", false, 64, 3, 1, 2},
+    {"lenet.conv1", true, 6, 5, 0, 2},       {"lenet.conv2", false, 16, 5, 0, 2},
+    {"anchor.conv1", true, 24, 5, 0, 2},     {"anchor.conv2", false, 32, 3, 0, 2},
     {"speedrun.conv1", true, 8, 5, 0, 3},    {"speedrun.conv2", false, 32, 3, 0, 2},
 };
 

@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <stdexcept>
 
 namespace native_bench {
@@ -31,31 +33,23 @@ const char* const kUsage =
 
 Options parse_options(int argc, char** argv) {
     Options options;
+    const auto into = [](auto& field) { return [&field](const std::string&, const char* text) { field = text; }; };
+    const auto positive = [](auto& field) {
+        return [&field](const std::string& name, const char* text) { parse_positive(name, text, field); };
+    };
+    const std::map<std::string, std::function<void(const std::string&, const char*)>> setters{
+        {"--blocks", into(options.blocks)},       {"--batch-size", positive(options.batch_size)},
+        {"--threads", positive(options.threads)}, {"--isa", into(options.isa)},
+        {"--dtype", into(options.dtype)},         {"--memory-format", into(options.memory_format)},
+        {"--rounds", positive(options.rounds)},   {"--sample-ms", positive(options.sample_ms)},
+        {"--json", into(options.json)},
+    };
     for (int i = 1; i < argc; i += 2) {
-        const std::string name = argv[i];
-        if (i + 1 == argc)
-            throw std::invalid_argument("'" + name + "' is no option, or its value is missing; see --help");
-        const char* const value = argv[i + 1];
-        if (name == "--blocks")
-            options.blocks = value;
-        else if (name == "--batch-size")
-            parse_positive(name, value, options.batch_size);
-        else if (name == "--threads")
-            parse_positive(name, value, options.threads);
-        else if (name == "--isa")
-            options.isa = value;
-        else if (name == "--dtype")
-            options.dtype = value;
-        else if (name == "--memory-format")
-            options.memory_format = value;
-        else if (name == "--rounds")
-            parse_positive(name, value, options.rounds);
-        else if (name == "--sample-ms")
-            parse_positive(name, value, options.sample_ms);
-        else if (name == "--json")
-            options.json = value;
-        else
-            throw std::invalid_argument("no option '" + name + "'; see --help");
+        const auto setter = setters.find(argv[i]);
+        if (setter == setters.end())
+            throw std::invalid_argument(std::string("no option '") + argv[i] + "'; see --help");
+        if (i + 1 == argc) throw std::invalid_argument(setter->first + " takes a value; see --help");
+        setter->second(setter->first, argv[i + 1]);
     }
     if (options.memory_format != "channels_last" && options.memory_format != "contiguous")
         throw std::invalid_argument("--memory-format is channels_last or contiguous, got '" + options.memory_format +

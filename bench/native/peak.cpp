@@ -12,23 +12,23 @@ namespace native_bench {
 namespace {
 
 // A macro, because GCC splits vectors for the instruction set of the function they are written in before it inlines.
-// CHAINS: at least latency times throughput of the multiply-add, and no more than there are registers. The values
-// differ from chain to chain, or the compiler would compute one, and converge, so that no operand is denormal.
-#define NATIVE_BENCH_PEAK(ISA, BYTES, CHAINS, TARGET)                                 \
-    template <typename T>                                                             \
-    TARGET double run_##ISA(int64_t steps) {                                          \
-        typedef T Vector __attribute__((vector_size(BYTES)));                         \
-        Vector sums[CHAINS];                                                          \
-        for (int i = 0; i < CHAINS; ++i) sums[i] = Vector{} + static_cast<T>(i);      \
-        const Vector factor = Vector{} + T(0.5), term = Vector{} + T(1);              \
-        for (; steps > 0; --steps)                                                    \
-            for (Vector& sum : sums) sum = sum * factor + term;                       \
-        for (int i = 1; i < CHAINS; ++i) sums[0] += sums[i];                          \
-        return static_cast<double>(sums[0][0]);                                       \
-    }                                                                                 \
-    template <typename T>                                                             \
-    Peak peak_##ISA(const char* dtype) {                                              \
-        return {#ISA, dtype, 2 * CHAINS * BYTES / int64_t{sizeof(T)}, &run_##ISA<T>}; \
+// CHAINS: at least latency times throughput of the multiply-add, and no more than there are registers. They begin at
+// values that the compiler cannot know, or it would find two alike or one that stands still; all converge to 2.
+#define NATIVE_BENCH_PEAK(ISA, BYTES, CHAINS, TARGET)                                    \
+    template <typename T>                                                                \
+    TARGET double run_##ISA(int64_t steps) {                                             \
+        typedef T Vector __attribute__((vector_size(BYTES)));                            \
+        Vector sums[CHAINS];                                                             \
+        for (int i = 0; i < CHAINS; ++i) sums[i] = Vector{} + static_cast<T>(steps + i); \
+        const Vector factor = Vector{} + T(0.5), term = Vector{} + T(1);                 \
+        for (; steps > 0; --steps)                                                       \
+            for (Vector& sum : sums) sum = sum * factor + term;                          \
+        for (int i = 1; i < CHAINS; ++i) sums[0] += sums[i];                             \
+        return static_cast<double>(sums[0][0]);                                          \
+    }                                                                                    \
+    template <typename T>                                                                \
+    Peak peak_##ISA(const char* dtype) {                                                 \
+        return {#ISA, dtype, 2 * CHAINS * BYTES / int64_t{sizeof(T)}, &run_##ISA<T>};    \
     }
 
 NATIVE_BENCH_PEAK(scalar, 16, 12, )
@@ -40,7 +40,7 @@ NATIVE_BENCH_PEAK(avx512, 64, 16, __attribute__((target("avx512f"))))
 __attribute__((target("avx512f,avx512bf16"))) double run_avx512_bfloat16(int64_t steps) {
     constexpr int kChains = 16;
     __m512 sums[kChains];
-    for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
+    for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(steps + i));
     const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3f80);
     for (; steps > 0; --steps)
         for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, ones, ones);

@@ -2,6 +2,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <map>
@@ -39,6 +40,13 @@ std::string now() {
     return text;
 }
 
+// Of the minute before: whether the machine was busy.
+double load_average() {
+    double average = 0;
+    getloadavg(&average, 1);
+    return average;
+}
+
 const char* compiler() {
 #if defined(__clang__)
     return "clang " __clang_version__;
@@ -69,11 +77,12 @@ std::string to_table(const Report& report) {
 std::string to_json(const Report& report) {
     const Options& o = report.options;
     std::string text = format(
-        "{\"environment\": {\"date\": \"%s\", \"cpu\": \"%s\", \"cores\": %u, \"compiler\": \"%s\"},\n"
+        "{\"environment\": {\"date\": \"%s\", \"cpu\": \"%s\", \"cores\": %u, \"load_average\": %.2f, \"compiler\": "
+        "\"%s\"},\n"
         " \"options\": {\"isa\": \"%s\", \"dtype\": \"%s\", \"memory_format\": \"%s\", \"batch_size\": %ld, "
         "\"threads\": %ld, \"rounds\": %ld, \"sample_ms\": %g},\n",
-        now().c_str(), processor().c_str(), std::thread::hardware_concurrency(), compiler(), o.isa.c_str(),
-        o.dtype.c_str(), o.memory_format.c_str(), o.batch_size, o.threads, o.rounds, o.sample_ms);
+        now().c_str(), processor().c_str(), std::thread::hardware_concurrency(), load_average(), compiler(),
+        o.isa.c_str(), o.dtype.c_str(), o.memory_format.c_str(), o.batch_size, o.threads, o.rounds, o.sample_ms);
     const char* separator = " \"peaks\": [\n";
     for (const PeakResult& peak : report.peaks) {
         text += format("%s  {\"isa\": \"%s\", \"dtype\": \"%s\", \"gflops\": %.2f}", separator, peak.isa.c_str(),
@@ -84,9 +93,9 @@ std::string to_json(const Report& report) {
     for (const KernelResult& k : report.kernels) {
         text += format(
             "%s  {\"block\": \"%s\", \"kernel\": \"%s\", \"median_ms\": %.6f, \"p5_ms\": %.6f, \"p95_ms\": %.6f, "
-            "\"gflops\": %.2f, \"peak_share\": %.4f, \"alive_share\": %.4f}",
+            "\"flops\": %.0f, \"gflops\": %.2f, \"peak_share\": %.4f, \"alive_share\": %.4f}",
             separator, k.block.c_str(), k.kernel.c_str(), 1e3 * k.timings.median, 1e3 * k.timings.p5,
-            1e3 * k.timings.p95, k.gflops, k.peak_share, k.alive_share);
+            1e3 * k.timings.p95, k.flops, k.gflops, k.peak_share, k.alive_share);
         separator = ",\n";
     }
     return text + "]}\n";

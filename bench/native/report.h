@@ -17,7 +17,7 @@ struct PeakResult {
 struct KernelResult {
     std::string block, kernel;
     Timings timings;
-    double gflops, peak_share, alive_share;
+    double flops, gflops, peak_share, alive_share;
 };
 
 struct Report {
