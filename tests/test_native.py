@@ -1,4 +1,4 @@
-"""The kernels without torch: built by CMake alone, run against the reference (also with the address sanitizer), measured."""
+"""The kernels without torch: built by CMake alone, run against the reference and the address sanitizer, measured."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mnist_fast.bench.cases import NETWORK, build_cases
 
@@ -46,7 +48,7 @@ def test_core_agrees_under_the_address_sanitizer(tmp_path: Path) -> None:
     assert "300 problems agree" in run(build(tmp_path, "-DMNIST_FAST_SANITIZE=address") / "core_test", 150)
 
 
-def benchmark(programs: Path, json_file: Path, *options: str) -> tuple[str, dict]:
+def benchmark(programs: Path, json_file: Path, *options: str) -> tuple[str, dict[str, Any]]:
     """The table and the JSON of a run that measures next to nothing: only what it reports matters here."""
     table = run(programs / "native_bench", "--rounds", 1, "--sample-ms", 0.001, "--json", json_file, *options)
     return table, json.loads(json_file.read_text())
@@ -59,20 +61,19 @@ def test_benchmark_covers_the_blocks_of_the_reference_networks(programs: Path, t
         for case in build_cases(arch, 2, device=torch.device("cpu")):
             if case.layer == NETWORK:
                 continue
-            convolution = case.stock.get_submodule(case.layer)
-            convolution = next(module for module in convolution.modules() if isinstance(module, torch.nn.Conv2d))
-            taps = convolution.weight[0].numel()
-            alive_at_most = case.fused(case.input).numel()
-            expected[f"{arch}.{case.layer}"] = (2 * taps * convolution(case.input).numel(), 2 * taps * alive_at_most)
+            block = case.fused.get_submodule(case.layer)
+            flops = 2 * block.weight[0].numel()
+            convolution = F.conv2d(case.input, block.weight, padding=block.padding)
+            expected[f"{arch}.{case.layer}"] = (flops * convolution.numel(), flops * block(case.input).numel())
 
     _, report = benchmark(programs, tmp_path / "bench.json", "--batch-size", "2")
     rows = {(row["block"], row["kernel"]): row for row in report["results"]}
-    assert list(rows) == [(block, kernel) for block in expected for kernel in KERNELS]
-    for block, (dense, most) in expected.items():
-        assert rows[block, "forward"]["flops"] == dense
+    assert list(rows) == [(name, kernel) for name in expected for kernel in KERNELS]
+    for name, (dense, if_all_were_alive) in expected.items():
+        assert rows[name, "forward"]["flops"] == dense
         for kernel in KERNELS[1:]:
-            row = rows[block, kernel]
-            assert row["flops"] == pytest.approx(row["alive_share"] * most, rel=1e-3)
+            row = rows[name, kernel]
+            assert row["flops"] == pytest.approx(row["alive_share"] * if_all_were_alive, rel=1e-3)
             assert 0.3 < row["alive_share"] <= 1
 
 
@@ -92,13 +93,15 @@ def test_benchmark_reports_what_it_ran(programs: Path, tmp_path: Path, isa: str,
         for peak in report["peaks"]
         if peak["isa"] == ran["isa"].replace("reference", "scalar") and peak["dtype"] == dtype
     )
-    assert [row["kernel"] for row in report["results"]] == list(KERNELS)
-    for row in report["results"]:
+    printed = [line.split() for line in table.splitlines() if line.startswith("lenet.conv2 ")]
+    assert [kernel for _, kernel, *_ in printed] == [row["kernel"] for row in report["results"]] == list(KERNELS)
+    for row, (_, _, ms, gflops, percent, alive) in zip(report["results"], printed, strict=True):
         assert row["gflops"] == pytest.approx(row["flops"] / row["median_ms"] / 1e6, rel=1e-2, abs=0.01)
         assert row["peak_share"] == pytest.approx(row["gflops"] / peak, rel=1e-2, abs=1e-3)
-        line = next(line for line in table.splitlines() if line.startswith(f"lenet.conv2 {row['kernel']:>3}".strip()))
-        assert line
-    assert len([line for line in table.splitlines() if line.startswith("lenet.conv2 ")]) == len(KERNELS)
+        assert float(ms) == pytest.approx(row["median_ms"], abs=1e-4)
+        assert float(gflops) == pytest.approx(row["gflops"], abs=0.1)
+        assert float(percent) == pytest.approx(100 * row["peak_share"], abs=0.1)
+        assert float(alive) == pytest.approx(100 * row["alive_share"], abs=0.1)
 
 
 @pytest.mark.parametrize(
