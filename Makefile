@@ -4,9 +4,9 @@ PYTHON ?= python
 # and the tests would find the sources without their compiled library instead of the installed package.
 export PATH := $(dir $(shell command -v $(PYTHON))):$(PATH)
 
-CPP_SOURCES = $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name '*.inc')
+CPP_SOURCES = $(shell find csrc tests/cpp bench/native -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name '*.inc')
 
-.PHONY: build test test-long lint format bench clean
+.PHONY: build test test-long lint format bench bench-native clean
 
 build:
 	$(PYTHON) -m pip install .
@@ -30,6 +30,12 @@ format:
 
 bench:
 	mnist-fast bench
+
+# Needs a C++ compiler and CMake only, neither Python nor torch: `make bench-native ARGS="--blocks cnn.conv2"`.
+bench-native:
+	cmake -S . -B build/native -DMNIST_FAST_NATIVE_BENCH=ON
+	cmake --build build/native --target native_bench --parallel
+	build/native/native_bench $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
