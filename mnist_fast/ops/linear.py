@@ -31,8 +31,14 @@ _machine_gains = (
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`torch.nn.functional.linear`: the same arguments, results to within rounding, and errors."""
-    # The compiler goes first: none of the conditions shall become a guard of its graph.
-    if torch.compiler.is_compiling() or not _covers(input, weight, bias):
+    if (
+        torch.compiler.is_compiling()  # before all else: nothing here shall become a guard of the graph
+        or not _machine_gains
+        or type(input) is not Tensor
+        or input.numel() * len(weight) < _MIN_MULTIPLICATIONS
+        or not _covers(input, weight, bias)
+        or observed(input, weight, bias)
+    ):
         return F.linear(input, weight, bias)
     if torch.is_grad_enabled() and (
         input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -42,14 +48,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _covers(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN takes this call, correctly and at a gain."""
+    """Whether oneDNN computes this call as stock does."""
     return (
-        _machine_gains
-        and not observed(input, weight, bias)
-        and input.dim() == 2 == weight.dim()
+        input.dim() == 2 == weight.dim()
         and all(tensor is None or _is_plain(tensor) for tensor in (input, weight, bias))
         and len(input) >= _MIN_BATCH
-        and len(input) * weight.numel() >= _MIN_MULTIPLICATIONS
         and input.shape[1] == weight.shape[1]
         and (bias is None or bias.shape == weight.shape[:1])
         and torch._C._get_mkldnn_enabled()
