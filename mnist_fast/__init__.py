@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from mnist_fast.fusion import fuse as fuse
     from mnist_fast.fusion import unfuse as unfuse
     from mnist_fast.nn import ConvReLUMaxPool2d as ConvReLUMaxPool2d
+    from mnist_fast.nn import Linear as Linear
     from mnist_fast.ops import conv_relu_maxpool2d as conv_relu_maxpool2d
 
 
 _HOME = {
     "ConvReLUMaxPool2d": "mnist_fast.nn",
+    "Linear": "mnist_fast.nn",
     "backend_info": "mnist_fast.backend",
     "conv_relu_maxpool2d": "mnist_fast.ops",
     "fuse": "mnist_fast.fusion",

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from mnist_fast.errors import MnistFastError
-from mnist_fast.nn import ConvReLUMaxPool2d
+from mnist_fast.nn import ConvReLUMaxPool2d, Linear
 from mnist_fast.ops.geometry import Size2d
 
 
@@ -30,7 +30,7 @@ class CannotTraceError(MnistFastError):
 
 
 def fuse(module: nn.Module) -> nn.Module:
-    """A copy of ``module`` whose Conv2d → ReLU → MaxPool2d chains run as fused blocks.
+    """A copy of ``module`` whose Conv2d → ReLU → MaxPool2d chains run as fused blocks, and Linear layers as ours.
 
     Recognised: either order of ReLU and pooling, either missing; as modules of an ``nn.Sequential``, or as modules,
     functions or methods in a ``forward`` that ``torch.fx`` can trace. Convolutions with hooks or parametrisations, and
@@ -39,7 +39,7 @@ def fuse(module: nn.Module) -> nn.Module:
     Warns:
         NotFusedWarning: a ``forward`` with convolutions could not be traced.
     """
-    module = copy.deepcopy(module)
+    module = _with_linear(copy.deepcopy(module), nn.Linear, Linear)
     _rewrite_sequentials(module, _fused_chain)
     if any(type(child) is nn.Conv2d for child in _called_from_forward(module)):
         try:
@@ -57,7 +57,7 @@ def unfuse(module: nn.Module) -> nn.Module:
     Raises:
         CannotTraceError: a block is called from a ``forward`` that ``torch.fx`` cannot trace.
     """
-    module = copy.deepcopy(module)
+    module = _with_linear(copy.deepcopy(module), Linear, nn.Linear)
     if isinstance(module, ConvReLUMaxPool2d):
         return _unfused_block(module)
     _rewrite_sequentials(module, _unfused_chain)
@@ -94,6 +94,14 @@ def _is_fusable_pool(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
 
 def _is_plain_pool(padding: Any, dilation: Any, return_indices: Any, ceil_mode: Any) -> bool:
     return padding in (0, (0, 0)) and dilation in (1, (1, 1)) and not return_indices and not ceil_mode
+
+
+def _with_linear(module: nn.Module, old: type[nn.Linear], new: type[nn.Linear]) -> nn.Module:
+    """``module`` with the linear layers of one class made another's; that changes nothing but their ``forward``."""
+    for child in module.modules():
+        if type(child) is old:
+            child.__class__ = new
+    return module
 
 
 # --- nn.Sequential ----------------------------------------------------------------------------------------------------
@@ -171,7 +179,7 @@ def _as_given(size: Size2d) -> int | tuple[int, ...]:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, ConvReLUMaxPool2d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (ConvReLUMaxPool2d, Linear)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _trace(module: nn.Module) -> fx.GraphModule:

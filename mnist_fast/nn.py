@@ -1,4 +1,4 @@
-"""The fused block as a module."""
+"""The fused block and the linear layer as modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_fast.ops import conv_relu_maxpool2d
+from mnist_fast.ops import conv_relu_maxpool2d, linear
 from mnist_fast.ops.functional import Backend
 from mnist_fast.ops.geometry import Size2d
 
@@ -77,3 +77,10 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         if self.pool_stride != self.pool_size:
             text += f", pool_stride={self.pool_stride}"
         return text if self.backend == "auto" else f"{text}, backend={self.backend!r}"
+
+
+class Linear(nn.Linear):
+    """:class:`torch.nn.Linear`, through :func:`mnist_fast.ops.linear`. It has nothing else of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)

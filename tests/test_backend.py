@@ -56,9 +56,11 @@ def test_the_stock_backend_turns_the_kernels_off() -> None:
         "y = mnist_fast.conv_relu_maxpool2d(x, w)\n"
         "try: mnist_fast.conv_relu_maxpool2d(x, w, backend='fused')\n"
         "except mnist_fast.errors.MnistFastError as error: print(error)\n"
+        "print(mnist_fast.Linear(9216, 128)(torch.randn(64, 9216)).grad_fn)\n"
     )
     result = python(code, MNIST_FAST_BACKEND="stock")
     assert "MNIST_FAST_BACKEND=stock" in result.stdout, result.stderr
+    assert "AddmmBackward" in result.stdout
 
 
 def test_without_the_libraries_everything_works_on_stock_and_says_so_once() -> None:

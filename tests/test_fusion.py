@@ -3,13 +3,14 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_fast import ConvReLUMaxPool2d, fuse, unfuse
+from mnist_fast import ConvReLUMaxPool2d, Linear, fuse, unfuse
 from mnist_fast.fusion import CannotTraceError, NotFusedWarning
 from mnist_fast.models import get_model, list_models
 
@@ -138,6 +139,19 @@ def test_hooks_and_parametrisations_prevent_fusion() -> None:
     assert not blocks(fuse(hooked))
     normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 5, 3)), nn.ReLU())
     assert not blocks(fuse(normed))
+
+
+@pytest.mark.parametrize(
+    "network", [Functional, Mixed, lambda: nn.Linear(3, 2), lambda: nn.Sequential(nn.Linear(3, 2))]
+)
+def test_linear_layers_change_their_class_only(network: Callable[[], nn.Module]) -> None:
+    def layers(module: nn.Module) -> list[tuple[str, type]]:
+        return [(name, type(m)) for name, m in module.named_modules() if isinstance(m, nn.Linear)]
+
+    stock = network()
+    fused = fuse(stock)
+    assert layers(fused) == [(name, Linear) for name, _ in layers(stock)]
+    assert layers(unfuse(fused)) == layers(stock)
 
 
 def test_forward_functions_and_methods() -> None:

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from mnist_fast.nn import Linear
+
 HEADS = ("own", "linear")
 
 
@@ -21,5 +23,5 @@ def with_linear_head(model: nn.Sequential, num_classes: int) -> nn.Sequential:
     assert isinstance(first, nn.Linear)
     names = list(layers)
     kept = OrderedDict((name, layers[name]) for name in names[: names.index("flatten") + 1])
-    kept[f"fc{len(linear) + 1}"] = nn.Linear(first.in_features, num_classes)
+    kept[f"fc{len(linear) + 1}"] = Linear(first.in_features, num_classes)
     return nn.Sequential(kept)

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import nn
 
 from mnist_fast.models import register_model
-from mnist_fast.nn import ConvReLUMaxPool2d
+from mnist_fast.nn import ConvReLUMaxPool2d, Linear
 
 
 def _named(**layers: nn.Module) -> nn.Sequential:
@@ -19,9 +19,9 @@ def cnn(num_classes: int) -> nn.Sequential:
         conv1=ConvReLUMaxPool2d(1, 32, 3, pool_size=1),
         conv2=ConvReLUMaxPool2d(32, 64, 3),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(9216, 128),
+        fc1=Linear(9216, 128),
         relu1=nn.ReLU(),
-        fc2=nn.Linear(128, num_classes),
+        fc2=Linear(128, num_classes),
         log_softmax=nn.LogSoftmax(dim=1),
     )
 
@@ -33,9 +33,9 @@ def cnn_padded(num_classes: int) -> nn.Sequential:
         conv1=ConvReLUMaxPool2d(1, 32, 3, padding=1),
         conv2=ConvReLUMaxPool2d(32, 64, 3, padding=1),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(3136, 128),
+        fc1=Linear(3136, 128),
         relu1=nn.ReLU(),
-        fc2=nn.Linear(128, num_classes),
+        fc2=Linear(128, num_classes),
     )
 
 
@@ -46,11 +46,11 @@ def lenet(num_classes: int) -> nn.Sequential:
         conv1=ConvReLUMaxPool2d(1, 6, 5),
         conv2=ConvReLUMaxPool2d(6, 16, 5),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(256, 120),
+        fc1=Linear(256, 120),
         relu1=nn.ReLU(),
-        fc2=nn.Linear(120, 84),
+        fc2=Linear(120, 84),
         relu2=nn.ReLU(),
-        fc3=nn.Linear(84, num_classes),
+        fc3=Linear(84, num_classes),
     )
 
 
@@ -62,11 +62,11 @@ def cnn_dropout(num_classes: int) -> nn.Sequential:
         conv2=ConvReLUMaxPool2d(32, 64, 3, relu=False),
         dropout1=nn.Dropout2d(0.25),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(9216, 128),
+        fc1=Linear(9216, 128),
         relu1=nn.ReLU(),
         # The document's Dropout2d on a (N, 128) tensor is deprecated in torch; on single features it is this.
         dropout2=nn.Dropout(0.5),
-        fc2=nn.Linear(128, num_classes),
+        fc2=Linear(128, num_classes),
         log_softmax=nn.LogSoftmax(dim=1),
     )
 
@@ -78,9 +78,9 @@ def anchor(num_classes: int) -> nn.Sequential:
         conv1=ConvReLUMaxPool2d(1, 24, 5),
         conv2=ConvReLUMaxPool2d(24, 32, 3),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(800, 256),
+        fc1=Linear(800, 256),
         relu1=nn.ReLU(),
-        fc2=nn.Linear(256, num_classes),
+        fc2=Linear(256, num_classes),
     )
 
 
@@ -91,7 +91,7 @@ def speedrun(num_classes: int) -> nn.Sequential:
         conv1=ConvReLUMaxPool2d(1, 8, 5, pool_size=3),
         conv2=ConvReLUMaxPool2d(8, 32, 3),
         flatten=nn.Flatten(),
-        fc1=nn.Linear(288, 128),
+        fc1=Linear(288, 128),
         relu1=nn.ReLU(),
-        fc2=nn.Linear(128, num_classes),
+        fc2=Linear(128, num_classes),
     )

@@ -16,6 +16,7 @@ from torch._prims_common import suggest_memory_format
 from mnist_fast.ops import library
 from mnist_fast.ops.coverage import why_not_covered
 from mnist_fast.ops.geometry import Geometry, Ints
+from mnist_fast.ops.observed import observed, transformed
 from mnist_fast.ops.stock import stock, stock_backward
 
 _NAME = "conv_relu_maxpool2d"
@@ -102,11 +103,6 @@ def _run(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry)
     return _infer(input, weight, bias, geometry)
 
 
-def _transformed() -> bool:
-    """Whether ``torch.func`` or forward-mode differentiation is at work, for which the kernels have no rules."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-
-
 def _below_autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
     geometry = _geometry(*args, **kwargs)
     covered = why_not_covered(input, weight, bias, geometry) is None
@@ -115,23 +111,8 @@ def _below_autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *
 
 def _autograd(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
     geometry = _geometry(*args, **kwargs)
-    covered = why_not_covered(input, weight, bias, geometry) is None and not _transformed()
+    covered = why_not_covered(input, weight, bias, geometry) is None and not transformed()
     return (_run if covered else _stock)(input, weight, bias, geometry)
-
-
-_PLAIN = (Tensor, torch.nn.Parameter, type(None))
-
-
-def _observed(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether a compiler, a mode, a transformation or a tensor subclass has to see the operator itself."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled("cpu")
-        or _transformed()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-        or not (type(input) in _PLAIN and type(weight) in _PLAIN and type(bias) in _PLAIN)
-    )
 
 
 def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -140,7 +121,7 @@ def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     The dispatcher and its way back into Python take as long as a small kernel. Where nobody observes the operator, the
     node of the autograd graph is reached without them.
     """
-    if not _observed(input, weight, bias):
+    if not observed(input, weight, bias):
         return _run(input, weight, bias, geometry)
     stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
     return _kernels.conv_relu_maxpool2d(

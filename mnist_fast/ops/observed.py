@@ -1,0 +1,26 @@
+"""Who may be watching an operator. Our shortcuts past the dispatcher are for calls that nobody watches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_PLAIN = (Tensor, torch.nn.Parameter, type(None))
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation is at work, for which the kernels have no rules."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def observed(*tensors: Tensor | None) -> bool:
+    """Whether a compiler, a tracer, a mode, a transformation or a tensor subclass has to see the operator itself."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch.is_autocast_enabled("cpu")
+        or transformed()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or any(type(tensor) not in _PLAIN for tensor in tensors)
+    )
