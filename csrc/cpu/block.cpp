@@ -142,12 +142,13 @@ void parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, co
         for (int64_t n = p.n * chunk / chunks; n < p.n * (chunk + 1) / chunks; ++n) {
             const T* const grad = cpu::stage_grad_output(kernels, grad_output_view(a, n));
             const uint8_t* const code = a.code + n * p.out_positions() * p.o;
+            if (a.grad_weight) {
+                const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
+                const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
+                                                    0, p.padded_h(), !last, cpu::read_slack(kernels.lanes));
+                kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, weight_partial);
+            }
             if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
-            if (!a.grad_weight) continue;
-            const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
-            const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
-                                                p.padded_h(), !last, cpu::read_slack(kernels.lanes));
-            kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, weight_partial);
         }
     };
     parallel_for(parallel, chunks * blocks, piece);
