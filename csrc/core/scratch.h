@@ -16,7 +16,7 @@ enum class Slot {
     kListGrad,
     kWeight,
     kFilter,
-    kTiles,
+    kArranged,
     kPlanes,
     kPartial,
     kCount

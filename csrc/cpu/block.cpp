@@ -101,11 +101,9 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         SampleView<S> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
         y.data += first * y.sh;
         T* const staged = in_place<T>(y) ? in_place<T>(y) : scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
-        const auto winograd = [&] {
-            T* const v = scratch<T>(Slot::kTiles, cpu::winograd_input_size(p, kernels.lanes, kernels.winograd_tiles));
-            return kernels.winograd_forward(p, rows, x, filter, bias, v, staged, code);
-        };
-        if (!filter || !winograd()) kernels.forward(p, rows, x, weight, bias, staged, code);
+        T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, kernels.winograd_tiles));
+        if (!filter || !kernels.winograd_forward(p, rows, x, filter, bias, arranged, staged, code))
+            kernels.forward(p, rows, x, weight, bias, arranged, staged, code);
         if (!in_place<T>(y)) cpu::unstage(kernels, staged, p.out_w, 0, 0, y);
     };
     parallel_for(parallel, p.n * bands, piece);
@@ -146,7 +144,8 @@ void parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, co
                 const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
                 const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
                                                     0, p.padded_h(), !last, cpu::read_slack(kernels.lanes));
-                kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, weight_partial);
+                T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
+                kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, arranged, weight_partial);
             }
             if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
         }
@@ -154,19 +153,20 @@ void parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, co
     parallel_for(parallel, chunks * blocks, piece);
 
     auto reduce = [&](int64_t o) {
-        const auto sum = [&](int64_t at) {
+        const auto sum = [&](int64_t at, int64_t copies) {
             T total = 0;
-            for (int64_t chunk = 0; chunk < chunks; ++chunk) total += partials[chunk * partial_size + at];
+            for (int64_t chunk = 0; chunk < chunks; ++chunk)
+                for (int64_t copy = 0; copy < copies; ++copy) total += partials[chunk * partial_size + at + copy];
             return total;
         };
-        if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sum(weight_size + o));
+        if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sum(weight_size + o, 1));
         if (!a.grad_weight) return;
         const Strides& s = a.grad_weight_strides;
         for (int64_t ky = 0; ky < p.kh; ++ky)
             for (int64_t kx = 0; kx < p.kw; ++kx)
                 for (int64_t c = 0; c < p.c; ++c)
                     a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] =
-                        static_cast<S>(sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q));
+                        static_cast<S>(sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q, layout.copies));
     };
     parallel_for(parallel, p.o, reduce);
 }

@@ -24,18 +24,20 @@ struct Kernels {
 
     // y[rows][out_w][o] and code (may be null) from x[...][padded_w][c]; x, y and code begin at the first of the rows.
     // weight as packed_forward_size() says; bias has o rounded up to whole vectors.
-    void (*forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* y, uint8_t* code);
+    // arranged: scratch of planar_size() where the problem suits_planar().
+    void (*forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* arranged, T* y,
+                    uint8_t* code);
 
-    // The same for problems of suits_winograd(). The filter packed for forward() is transformed first; v is scratch of
-    // winograd_input_size(). False: some result is not finite, and forward() has to do it again.
+    // The same for problems of suits_winograd(). The filter packed for forward() is transformed first; arranged is
+    // scratch of winograd_input_size(). False: some result is not finite, and forward() has to do it again.
     void (*winograd_filter)(const ConvPool& p, const T* direct, T* packed);
-    bool (*winograd_forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* v, T* y,
-                             uint8_t* code);
+    bool (*winograd_forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* arranged,
+                             T* y, uint8_t* code);
 
     // Adds the sample's weight gradient of output channels [o_begin, o_end) to partial (grad_weight_layout()).
-    // o_begin is a multiple of lanes. May read read_slack() elements past x.
+    // o_begin is a multiple of lanes. May read read_slack() elements past x. arranged: as for forward().
     void (*weight_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* x, const T* grad_output,
-                            const uint8_t* code, const AliveLists<T>& lists, T* partial);
+                            const uint8_t* code, const AliveLists<T>& lists, T* arranged, T* partial);
 
     // Adds the sample's bias gradient of output channels [o_begin, o_end).
     void (*bias_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* grad_output, const uint8_t* code,

@@ -33,6 +33,24 @@ inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t til
     return 16 * tiles * round_up(p.c, lanes);
 }
 
+// First layers whose output channels would leave half of a vector empty: vectors run over windows (planar.inc).
+constexpr int64_t kPlanarLanes = 8;  // output channels are taken in groups of up to four, also beyond the last
+inline bool suits_planar(const ConvPool& p, int64_t lanes) {
+    return lanes >= kPlanarLanes && p.c == 1 && 2 * p.o <= lanes && (p.kw == 3 || p.kw == 5) && p.stride_h == 1 &&
+           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3;
+}
+// Room for a sample's input split into planes, with a vector behind it.
+inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
+    return round_up(p.padded_h(), p.pool_stride_h) * round_up(p.padded_w(), p.pool_stride_w) + lanes;
+}
+
+// Room for a sample's input as the kernels arrange it for themselves: `tiles` at a time for Winograd, or in planes.
+inline int64_t arranged_size(const ConvPool& p, int64_t lanes, int64_t tiles) {
+    return suits_planar(p, lanes) ? planar_size(p, lanes)
+           : suits_winograd(p)    ? winograd_input_size(p, lanes, tiles)
+                                  : 0;
+}
+
 // A kernel row of one output channel as whole vectors, zero beyond kw*c. Partial sums of the weight gradient ("by
 // position") are [o][kh][row_vectors * lanes], weights for the input gradient the same in blocks.
 inline int64_t row_vectors(const ConvPool& p, int64_t lanes) { return ceil_div(p.run(), lanes); }
@@ -66,20 +84,27 @@ void for_each_row_block(const ConvPool& p, int64_t lanes, int64_t accumulators, 
         }
 }
 
-// Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums.
+// Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums, how many copies of it stand
+// there side by side, and what the vectors run over: a filter's row; output channels, where rows are shorter than a
+// vector (first layers); or windows.
 struct GradWeightLayout {
-    bool by_channel;  // vectors over output channels: for rows shorter than a vector (first layers)
+    enum { kByPosition, kByChannel, kPlanar } way;
     int64_t size;
     int64_t o, ky, q;
+    int64_t copies;
 };
 
 inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes) {
+    if (suits_planar(p, lanes)) {
+        const int64_t filter = p.kh * p.kw * lanes;
+        return {GradWeightLayout::kPlanar, (p.o + 3) * filter, filter, p.kw * lanes, lanes, lanes};
+    }
     if (p.run() < lanes) {
         const int64_t channels = round_up(p.o, lanes);
-        return {true, p.kh * p.run() * channels, 1, p.run() * channels, channels};
+        return {GradWeightLayout::kByChannel, p.kh * p.run() * channels, 1, p.run() * channels, channels, 1};
     }
     const int64_t row = row_vectors(p, lanes) * lanes;
-    return {false, packed_rows_size(p, lanes), p.kh * row, row, 1};
+    return {GradWeightLayout::kByPosition, packed_rows_size(p, lanes), p.kh * row, row, 1, 1};
 }
 
 // Pooled rows that the weight gradient handles at once, so that the input they meet stays in the first-level cache.
