@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_fast.checkpoint import CheckpointError, load_checkpoint
@@ -21,9 +20,9 @@ from mnist_fast.devices import autocast, check_precision, environment, resolve_d
 from mnist_fast.errors import InterruptedRunError, MnistFastError
 from mnist_fast.evaluation import Evaluation, evaluate
 from mnist_fast.finetune import finetuned_spec, freeze, frozen_features, load_backbone, split_frozen
-from mnist_fast.losses import LossWindow, NonFiniteLossError
+from mnist_fast.losses import CrossEntropy, LossWindow, NonFiniteLossError
 from mnist_fast.models.spec import NetworkSpec
-from mnist_fast.optim import build_optimizers
+from mnist_fast.optim import build_optimizers, clear_gradients, step
 from mnist_fast.progress import Reporter
 from mnist_fast.runs import RunDirectory, Weights
 from mnist_fast.schedules import learning_rate_factor
@@ -122,6 +121,7 @@ class Trainer:
         self.spec, model = self._build(state)
         freeze(model, config.freeze)
         self.model = model.to(device)
+        self.loss = CrossEntropy(self.spec.num_classes, config.label_smoothing, device)
         self.optimizers = build_optimizers(config, self.model)
         # float16 gradients underflow without it. Its use of found_inf excludes ours.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -255,17 +255,19 @@ class Trainer:
         )
         with autocast(config.precision, self.device):
             outputs = self._forward(inputs)
-        # log_softmax is idempotent: networks that end in one get the loss that their documents mean.
-        loss = F.cross_entropy(outputs.float(), targets, label_smoothing=config.label_smoothing)
+        loss = self.loss(outputs.float(), targets)
         self.window.add(loss, self.step + 1)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        clear_gradients(self.optimizers)
         self.scaler.scale(loss).backward()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-            self.scaler.step(optimizer)
-        self.scaler.update()
+        if self.scaler.is_enabled():
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            step(self.optimizers)
         self.step += 1
         self.images_seen += len(targets)
 

@@ -233,6 +233,7 @@ def test_python_threads_do_not_disturb_each_other() -> None:
         assert all(pool.map(work, range(200)))
 
 
-def test_small_layers_take_the_stock_operator() -> None:
-    layer, x = layer_and_input(64, 84, 10)
-    assert not takes_products(layer(x))
+def test_small_layers_and_single_rows_take_the_stock_operator() -> None:
+    for shape in ((64, 84, 10), (1, 9216, 128)):
+        layer, x = layer_and_input(*shape)
+        assert not takes_products(layer(x))

@@ -1,16 +1,20 @@
-"""Muon against the formula written out, and what recipes build."""
+"""Muon against the formula written out, what recipes build, and the step that training takes."""
 
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mnist_fast.errors import UsageError
 from mnist_fast.models import get_model
-from mnist_fast.optim import Muon, build_optimizers
+from mnist_fast.optim import Muon, build_optimizers, clear_gradients, step
 from mnist_fast.optim.muon import orthogonalize
 from mnist_fast.recipes import RECIPES, Recipe
 
@@ -144,3 +148,130 @@ def test_nothing_to_train_and_unknown_names() -> None:
     model.requires_grad_(False)
     with pytest.raises(UsageError, match="frozen"):
         build_optimizers(RECIPES["lenet"], model)
+
+
+def _pair(name: str = "adam", **recipe: float) -> tuple[list[nn.Parameter], list[list[Optimizer]], Callable[[], None]]:
+    """Twins: the parameters and optimizers of two equal networks, and what gives both the same fresh gradients."""
+    models = [get_model("speedrun")]
+    models.append(copy.deepcopy(models[0]))
+    settings = Recipe(epochs=1, batch_size=1, optimizer=name, lr=0.01, **recipe)
+    one, two = (list(model.parameters()) for model in models)
+
+    def draw() -> None:
+        for p, q in zip(one, two, strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+
+    return [*one, *two], [build_optimizers(settings, model) for model in models], draw
+
+
+def _assert_twins(parameters: list[nn.Parameter], optimizers: list[list[Optimizer]]) -> None:
+    half = len(parameters) // 2
+    assert all(torch.equal(p, q) for p, q in zip(parameters[:half], parameters[half:], strict=True))
+    for one, two in zip(*optimizers, strict=True):
+        torch.testing.assert_close(one.state_dict(), two.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("sgd", {}),
+        ("sgd", {"momentum": 0.0, "weight_decay": 0.1}),
+        ("adam", {"weight_decay": 0.1}),
+        ("adamw", {"weight_decay": 0.1}),
+        ("muon", {"weight_decay": 0.1}),
+    ],
+    ids=str,
+)
+def test_step_is_the_optimizers_own(name: str, recipe: dict[str, float]) -> None:
+    parameters, (ours, torchs), draw = _pair(name, **recipe)
+    half = len(parameters) // 2
+    for i in range(6):
+        draw()
+        if i == 3:  # a parameter that this step leaves alone
+            parameters[1].grad = parameters[half + 1].grad = None
+        if i == 4:
+            for optimizer in (*ours, *torchs):
+                optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+                optimizer.param_groups[0]["lr"] /= 2
+        step(ours)
+        for optimizer in torchs:
+            optimizer.step()
+        _assert_twins(parameters, [ours, torchs])
+
+
+def test_step_without_any_gradient_does_nothing() -> None:
+    for name in ("sgd", "adam", "muon"):
+        parameters, (ours, _), draw = _pair(name)
+        draw()
+        step(ours)
+        before = [parameter.clone() for parameter in parameters]
+        clear_gradients(ours)
+        assert all(parameter.grad is None for parameter in parameters[: len(parameters) // 2])
+        step(ours)
+        assert all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "muon"])
+def test_step_takes_torchs_way_where_somebody_watches(name: str) -> None:
+    _, (ours, _), draw = _pair(name)
+    seen: list[str] = []
+    draw()
+    step(ours)
+    handles = [ours[0].register_step_pre_hook(lambda *_: seen.append("before"))]
+    step(ours)
+    handles.append(ours[0].register_step_post_hook(lambda *_: seen.append("after")))
+    step(ours)
+    for handle in handles:
+        handle.remove()
+    handle = register_optimizer_step_post_hook(lambda *_: seen.append("all"))
+    step(ours[:1])
+    handle.remove()
+    assert seen == ["before", "before", "after", "all"]
+    with torch.profiler.profile() as profile:
+        step(ours)
+    assert any(event.key.startswith("Optimizer.step") for event in profile.key_averages())
+    scheduler = torch.optim.lr_scheduler.StepLR(ours[0], 1)
+    step(ours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "lr_scheduler.step() before optimizer.step()"
+        scheduler.step()
+
+
+def test_step_takes_torchs_way_for_what_it_does_not_know() -> None:
+    class Own(torch.optim.SGD):
+        def step(self, closure: None = None) -> None:
+            calls.append(1)
+
+    calls: list[int] = []
+    step([Own([nn.Parameter(torch.zeros(2))], 0.1)])
+    assert calls == [1]
+    for make in (
+        lambda p: torch.optim.Adam(p, fused=True, amsgrad=True),
+        lambda p: torch.optim.Adam(p, fused=True, lr=torch.tensor(0.1)),
+        lambda p: torch.optim.Adam(p, foreach=True),
+        lambda p: torch.optim.SGD(p, 0.1, 0.9),
+    ):
+        parameters = [nn.Parameter(torch.randn(3, 4)) for _ in range(2)]
+        parameters[1].data.copy_(parameters[0].data)
+        ours, torchs = make(parameters[:1]), make(parameters[1:])
+        for _ in range(3):
+            parameters[0].grad = torch.randn(3, 4)
+            parameters[1].grad = parameters[0].grad.clone()
+            step([ours])
+            torchs.step()
+        assert torch.equal(*parameters)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "muon"])
+def test_step_honours_found_inf(name: str) -> None:
+    parameters, (ours, _), draw = _pair(name)
+    for _ in range(2):
+        draw()
+        step(ours)
+    before = [parameter.clone() for parameter in parameters]
+    for optimizer in ours:
+        optimizer.found_inf = torch.ones(())
+    draw()
+    step(ours)
+    assert all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True))

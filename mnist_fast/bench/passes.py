@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_fast.bench.modes import Subject
-from mnist_fast.optim import build_optimizers
+from mnist_fast.losses import CrossEntropy
+from mnist_fast.optim import build_optimizers, clear_gradients, step
 from mnist_fast.recipes import RECIPES
 
 Call = Callable[[], object]
@@ -38,18 +38,16 @@ def training_step(subject: Subject, arch: str) -> Call:
     many steps the modes have done. Trained on one batch over and over, the loss would vanish.
     """
     recipe = RECIPES[arch]
+    loss = CrossEntropy(subject.forward(subject.input).shape[1], recipe.label_smoothing, subject.input.device)
     optimizers = build_optimizers(recipe, subject.module)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
 
     def call() -> None:
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        output = subject.forward(subject.input)
-        F.cross_entropy(output.float(), subject.labels, label_smoothing=recipe.label_smoothing).backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        clear_gradients(optimizers)
+        loss(subject.forward(subject.input).float(), subject.labels).backward()
+        step(optimizers)
 
     return call
 

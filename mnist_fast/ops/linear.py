@@ -15,9 +15,11 @@ from torch import Tensor
 from mnist_fast.ops import library
 from mnist_fast.ops.observed import observed
 
-# Below this many multiplications a product, setting up oneDNN's primitive costs more than it saves (bench/README.md).
-_MIN_MULTIPLICATIONS = 2**21
-# A product with one row reads each weight once: that is bound by memory, and the default library does it well.
+# Setting up oneDNN's primitive takes longer than a small product. In whole training steps it pays from this many
+# multiplications a product, and from this many weights, whatever the batch: those do not stay in a core's cache.
+_MIN_MULTIPLICATIONS = 2**23
+_MIN_WEIGHTS = 2**20
+# One row is a product of a matrix and a vector, which the default library does well.
 _MIN_BATCH = 2
 
 _machine_gains = (
@@ -35,7 +37,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         torch.compiler.is_compiling()  # before all else: nothing here shall become a guard of the graph
         or not _machine_gains
         or type(input) is not Tensor
-        or input.numel() * len(weight) < _MIN_MULTIPLICATIONS
+        or (input.numel() * len(weight) < _MIN_MULTIPLICATIONS and weight.numel() < _MIN_WEIGHTS)
         or not _covers(input, weight, bias)
         or observed(input, weight, bias)
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_PLAIN = (Tensor, torch.nn.Parameter, type(None))
+_PLAIN = frozenset((Tensor, torch.nn.Parameter, type(None)))
 
 
 def transformed() -> bool:
@@ -22,5 +22,5 @@ def observed(*tensors: Tensor | None) -> bool:
         or transformed()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0
-        or any(type(tensor) not in _PLAIN for tensor in tensors)
+        or not _PLAIN.issuperset(map(type, tensors))
     )

@@ -18,12 +18,12 @@ def orthogonalize(matrix: Tensor, steps: int) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (torch.linalg.matrix_norm(x) + 1e-7)
+    x = matrix.t() if tall else matrix
+    x = x / (torch.linalg.vector_norm(x) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = torch.mm(x, x.t())
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+    return x.t() if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -89,29 +89,36 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group, found_inf)
+            self.update(group)
         return loss
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], found_inf: Tensor | None) -> None:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer, momentum = state["momentum_buffer"], group["momentum"]
-        new_buffer = torch.add(gradient, buffer, alpha=momentum)
-        matrix = torch.add(gradient, new_buffer, alpha=momentum).flatten(1)
-        rows, cols = matrix.shape
-        update = orthogonalize(matrix, group["ns_steps"]).view_as(parameter)
-        new_parameter = torch.add(
-            parameter * (1 - group["lr"] * group["weight_decay"]) if group["weight_decay"] else parameter,
-            update,
-            alpha=-group["lr"] * max(1.0, rows / cols) ** 0.5,
-        )
-        if found_inf is not None:
-            new_buffer = torch.where(found_inf == 0, new_buffer, buffer)
-            new_parameter = torch.where(found_inf == 0, new_parameter, parameter)
-        buffer.copy_(new_buffer)
-        parameter.copy_(new_parameter)
+    @torch.no_grad()
+    def update(self, group: dict[str, Any]) -> None:
+        """:meth:`step` for one of ``param_groups``."""
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            buffer = state["momentum_buffer"]
+            if found_inf is None:
+                _update(parameter, parameter.grad, buffer, group)
+                continue
+            before = parameter.clone(), buffer.clone()
+            _update(parameter, parameter.grad, buffer, group)
+            for tensor, kept in zip((parameter, buffer), before, strict=True):
+                tensor.copy_(torch.where(found_inf == 0, tensor, kept))
+
+
+def _update(parameter: Tensor, gradient: Tensor, buffer: Tensor, group: dict[str, Any]) -> None:
+    lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+    buffer.mul_(momentum).add_(gradient)
+    direction = torch.add(gradient, buffer, alpha=momentum).flatten(1)
+    rows, cols = direction.shape
+    update = orthogonalize(direction, group["ns_steps"]).view_as(parameter)
+    if decay:
+        parameter.mul_(1 - lr * decay)
+    parameter.add_(update, alpha=-lr * max(1.0, rows / cols) ** 0.5)
