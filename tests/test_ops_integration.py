@@ -115,6 +115,27 @@ def test_autocast(dtype: torch.dtype) -> None:
         torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
 
 
+def test_autocast_takes_the_kernels_behind_another_block() -> None:
+    """There the input is bfloat16 and the weights are float32."""
+    tensors = integers(POOLED, 2)
+    x, w, b = tensors.x.bfloat16(), tensors.w.requires_grad_(), tensors.b
+    block = ConvReLUMaxPool2d(*w.shape[1::-1], POOLED.k, **POOLED.options, backend="fused")
+    block.load_state_dict({"weight": w, "bias": b})
+    compiled = torch.compile(block, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, reference = block(x), stock(x, w, b, POOLED)
+        assert torch.equal(compiled(x), y)
+        assert torch.equal(torch.ops.mnist_fast.conv_relu_maxpool2d(x, w, b, **POOLED.options), y)
+        with pytest.raises(RuntimeError):
+            mnist_fast.conv_relu_maxpool2d(x.double(), w, b)
+    assert "FusedBlock" in type(y.grad_fn).__name__
+    assert torch.equal(y, reference)
+    y.backward(tensors.g.bfloat16())
+    reference.backward(tensors.g.bfloat16())
+    assert block.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(block.weight.grad, w.grad, rtol=2e-2, atol=2e-2)
+
+
 def test_vmap() -> None:
     x, w, b = torch.randn(4, 2, 3, 9, 9), torch.randn(5, 3, 3, 3), torch.randn(5)
     batched = torch.vmap(lambda x: mnist_fast.conv_relu_maxpool2d(x, w, b))(x)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mnist_fast.errors import MnistFastError
 from mnist_fast.ops import library
+from mnist_fast.ops.autocast import operands_under_autocast
 from mnist_fast.ops.coverage import why_not_covered
 from mnist_fast.ops.geometry import Geometry, Ints, Size2d, pair
 from mnist_fast.ops.registration import run_covered
@@ -65,9 +66,10 @@ def conv_relu_maxpool2d(
         geometry = Geometry(
             pair(stride), explicit or (), pair(dilation), groups, relu, pair(pool_size), pair(pool_stride)
         )
-        reason = why_not_covered(batch, weight, bias, geometry)
+        operands = operands_under_autocast(batch, weight, bias)
+        reason = why_not_covered(*operands, geometry)
         if reason is None:
-            output = run_covered(batch, weight, bias, geometry)
+            output = run_covered(*operands, geometry)
             return output.squeeze(0) if unbatched else output
         if backend == "fused" or library.backend == "fused":
             raise NoKernelError(f"backend='fused': {reason}")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_fast.ops import library
-from mnist_fast.ops.observed import observed
+from mnist_fast.ops.observed import observed, traced
 
 # Setting up oneDNN's primitive takes longer than a small product. In whole training steps it pays from this many
 # multiplications a product, and from this many weights, whatever the batch: those do not stay in a core's cache.
@@ -34,7 +34,7 @@ _machine_gains = (
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`torch.nn.functional.linear`: the same arguments, results to within rounding, and errors."""
     if (
-        torch.compiler.is_compiling()  # before all else: nothing here shall become a guard of the graph
+        traced()  # before all else: none of these conditions shall become a guard of a graph
         or not _machine_gains
         or type(input) is not Tensor
         or (input.numel() * len(weight) < _MIN_MULTIPLICATIONS and weight.numel() < _MIN_WEIGHTS)
@@ -58,6 +58,7 @@ def _covers(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and input.shape[1] == weight.shape[1]
         and (bias is None or bias.shape == weight.shape[:1])
         and torch._C._get_mkldnn_enabled()
+        and not torch.is_autocast_enabled("cpu")
     )
 
 

@@ -13,12 +13,15 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
+def traced() -> bool:
+    """Whether a compiler or a tracer records what is called; what is asked of shapes becomes part of its record."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+
+
 def observed(*tensors: Tensor | None) -> bool:
     """Whether a compiler, a tracer, a mode, a transformation or a tensor subclass has to see the operator itself."""
     return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch.is_autocast_enabled("cpu")
+        traced()
         or transformed()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._len_torch_function_stack() > 0

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._prims_common import suggest_memory_format
 
 from mnist_fast.ops import library
+from mnist_fast.ops.autocast import operands_under_autocast
 from mnist_fast.ops.coverage import why_not_covered
 from mnist_fast.ops.geometry import Geometry, Ints
 from mnist_fast.ops.observed import observed, transformed
@@ -132,16 +133,10 @@ def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
 def _autocast(device: str) -> Any:
     key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
 
-    def cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-        eligible = tensor is not None and tensor.is_floating_point() and tensor.dtype != torch.float64
-        return tensor.to(dtype) if eligible and tensor is not None else tensor
-
     def run(input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-        dtype = torch.get_autocast_dtype(device)
+        operands = operands_under_autocast(input, weight, bias)
         with torch._C._ExcludeDispatchKeyGuard(key):
-            return torch.ops.mnist_fast.conv_relu_maxpool2d(
-                cast(input, dtype), cast(weight, dtype), cast(bias, dtype), *args, **kwargs
-            )
+            return torch.ops.mnist_fast.conv_relu_maxpool2d(*operands, *args, **kwargs)
 
     return run
 
