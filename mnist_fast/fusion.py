@@ -147,7 +147,15 @@ def _fused_chain(children: NamedModules) -> NamedModules:
                 rest.pop(0)
             if relu or pool is not None:
                 size, stride = (1, 1) if pool is None else (pool.kernel_size, pool.stride)
-                module = _like(module, ConvReLUMaxPool2d, relu=relu, pool_size=size, pool_stride=stride)
+                flattened = bool(rest) and type(rest[0][1]) is nn.Flatten
+                module = _like(
+                    module,
+                    ConvReLUMaxPool2d,
+                    relu=relu,
+                    pool_size=size,
+                    pool_stride=stride,
+                    contiguous_output=flattened,
+                )
         result.append((name, module))
     return result
 

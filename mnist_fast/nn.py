@@ -21,6 +21,7 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         relu: whether the activation is there.
         pool_size: the pooling window; 1 means no pooling.
         pool_stride: its stride; None: ``pool_size``.
+        contiguous_output: as for :func:`mnist_fast.conv_relu_maxpool2d`; for a block in front of a ``Flatten``.
         backend: as for :func:`mnist_fast.conv_relu_maxpool2d`.
 
     Shapes: (N, C, H, W) or (C, H, W) in, (N, O, H', W') or (O, H', W') out, as the three stock modules would give.
@@ -43,6 +44,7 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         relu: bool = True,
         pool_size: int | tuple[int, int] = 2,
         pool_stride: int | tuple[int, int] | None = None,
+        contiguous_output: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__(
@@ -51,6 +53,7 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         self.relu = relu
         self.pool_size: Size2d = pool_size
         self.pool_stride: Size2d = pool_size if pool_stride is None else pool_stride
+        self.contiguous_output = contiguous_output
         self.backend: Backend = backend
 
     def forward(self, input: Tensor) -> Tensor:
@@ -69,6 +72,7 @@ class ConvReLUMaxPool2d(nn.Conv2d):
             relu=self.relu,
             pool_size=self.pool_size,
             pool_stride=self.pool_stride,
+            contiguous_output=self.contiguous_output,
             backend=self.backend,
         )
 
@@ -76,6 +80,8 @@ class ConvReLUMaxPool2d(nn.Conv2d):
         text = f"{super().extra_repr()}, relu={self.relu}, pool_size={self.pool_size}"
         if self.pool_stride != self.pool_size:
             text += f", pool_stride={self.pool_stride}"
+        if self.contiguous_output:
+            text += ", contiguous_output=True"
         return text if self.backend == "auto" else f"{text}, backend={self.backend!r}"
 
 

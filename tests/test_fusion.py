@@ -249,3 +249,12 @@ def test_no_random_numbers_are_drawn() -> None:
     state = torch.get_rng_state()
     unfuse(fuse(stock))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_block_before_a_flatten_writes_what_it_reads() -> None:
+    stock = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(484, 2)
+    )
+    first, second = (m for m in fuse(stock).modules() if isinstance(m, ConvReLUMaxPool2d))
+    assert not first.contiguous_output
+    assert second.contiguous_output

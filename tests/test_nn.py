@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -87,3 +89,26 @@ def test_lazy_attributes_of_the_package() -> None:
     assert "fuse" in dir(mnist_fast)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mnist_fast.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("backend", ["auto", "stock"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_contiguous_output(backend: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    block = ConvReLUMaxPool2d(3, 20, 3, contiguous_output=True, backend=backend, dtype=dtype)
+    same = copy.deepcopy(block)
+    same.contiguous_output = False
+    assert "contiguous_output=True" in repr(block)
+    assert "contiguous_output" not in repr(same)
+    x = torch.randn(2, 3, 20, 21, dtype=dtype).to(memory_format=torch.channels_last)
+    results = []
+    for module in (block, same):
+        leaf = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = module(leaf)
+        y.flatten(1).square().sum().backward()
+        results.append((y, leaf.grad, module.weight.grad, module.bias.grad))
+    assert results[0][0].is_contiguous()
+    assert not results[1][0].is_contiguous()
+    assert results[0][0].flatten(1).data_ptr() == results[0][0].data_ptr()
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -42,10 +43,11 @@ def test_opcheck_of_the_kernel_operators() -> None:
     tensors = normals(POOLED, 2)
     geometry = ([1, 1], [0, 0])
     forward = torch.ops.mnist_fast.conv_relu_maxpool2d_forward.default
-    for with_code in (True, False):
-        arguments = (tensors.x, tensors.w, tensors.b, *geometry, True, [2, 2], [2, 2], with_code)
+    channels_last = tensors.x.to(memory_format=torch.channels_last)
+    for x, contiguous, with_code in itertools.product((tensors.x, channels_last), (True, False), (True, False)):
+        arguments = (x, tensors.w, tensors.b, *geometry, True, [2, 2], [2, 2], contiguous, with_code)
         torch.library.opcheck(forward, arguments, test_utils=["test_schema", "test_faketensor"])
-    code = forward(tensors.x, tensors.w, tensors.b, *geometry, True, [2, 2], [2, 2], True)[1]
+    code = forward(tensors.x, tensors.w, tensors.b, *geometry, True, [2, 2], [2, 2], False, True)[1]
     for mask in ([True, True, True], [False, True, False], [True, False, True]):
         arguments = (tensors.g, tensors.x, tensors.w, code, *geometry, [2, 2], [2, 2], mask)
         torch.library.opcheck(

@@ -50,10 +50,12 @@ T* mutable_data_of(const Tensor& tensor) {
 
 std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                                        const IntList& stride, const IntList& padding, bool relu,
-                                       const IntList& pool_size, const IntList& pool_stride, bool with_code) {
+                                       const IntList& pool_size, const IntList& pool_stride, bool contiguous_output,
+                                       bool with_code) {
     const ConvPool p = problem_of(input, weight, bias, stride, padding, relu, pool_size, pool_stride);
     const ScalarType dtype = input.scalar_type();
-    Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, is_channels_last(input) || is_channels_last(weight));
+    const bool channels_last = !contiguous_output && (is_channels_last(input) || is_channels_last(weight));
+    Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, channels_last);
     Tensor code = allocate_flat(with_code ? IntList{p.n, p.out_h, p.out_w, p.o} : IntList{0}, ScalarType::Byte);
     std::optional<Tensor> dense_bias;
     if (bias) dense_bias = torch::stable::contiguous(*bias);

@@ -6,7 +6,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
     // -> (output, code); code is [n, out_h, out_w, o] (csrc/core/conv_pool.h), empty unless asked for.
     m.def(
         "conv_relu_maxpool2d_forward(Tensor input, Tensor weight, Tensor? bias, int[2] stride, int[2] padding, "
-        "bool relu, int[2] pool_size, int[2] pool_stride, bool with_code) -> (Tensor, Tensor)");
+        "bool relu, int[2] pool_size, int[2] pool_stride, bool contiguous_output, bool with_code) -> (Tensor, Tensor)");
     // -> (grad_input, grad_weight, grad_bias); those that output_mask leaves out are empty.
     m.def(
         "conv_relu_maxpool2d_backward(Tensor grad_output, Tensor input, Tensor weight, Tensor code, int[2] stride, "

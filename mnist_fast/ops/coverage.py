@@ -17,7 +17,7 @@ _MAX_ELEMENTS = 2**31 - 1  # of one sample and of the weights: kernels count wit
 
 def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> str | None:
     """None where a kernel computes this call, else what no kernel covers (also for calls that stock will refuse)."""
-    stride, padding, dilation, groups, _, pool_size, pool_stride = geometry
+    stride, padding, dilation, groups, _, pool_size, pool_stride, _ = geometry
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor) and isinstance(bias, Tensor | None)):
         return "no kernel unless input, weight and bias are tensors"
     if library.missing is not None:

@@ -34,6 +34,7 @@ def conv_relu_maxpool2d(
     relu: bool = True,
     pool_size: Size2d = 2,
     pool_stride: Size2d | None = None,
+    contiguous_output: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
     """``max_pool2d(relu(conv2d(input, weight, bias, …)), pool_size, pool_stride)`` in one pass over the input.
@@ -49,10 +50,13 @@ def conv_relu_maxpool2d(
         relu: whether ReLU stands between convolution and pooling (after the pooling it would give the same values).
         pool_size: the pooling window; 1 means no pooling.
         pool_stride: its stride; None: ``pool_size``.
+        contiguous_output: return a contiguous (NCHW) tensor whatever the layout of the input, so that flattening it
+            copies nothing.
         backend: "auto" takes a kernel where one covers the call, "fused" insists on it, "stock" never takes one.
 
     Returns:
-        (N, O, H', W') or (O, H', W'), of the input's dtype; channels_last if the input or the weight is.
+        (N, O, H', W') or (O, H', W'), of the input's dtype; channels_last if the input or the weight is, unless
+        ``contiguous_output``.
 
     Raises:
         NoKernelError: ``backend="fused"`` and no kernel covers the call; the message says why.
@@ -64,7 +68,14 @@ def conv_relu_maxpool2d(
         batch = input.unsqueeze(0) if unbatched else input
         explicit = _explicit_padding(padding, weight, dilation, stride)
         geometry = Geometry(
-            pair(stride), explicit or (), pair(dilation), groups, relu, pair(pool_size), pair(pool_stride)
+            pair(stride),
+            explicit or (),
+            pair(dilation),
+            groups,
+            relu,
+            pair(pool_size),
+            pair(pool_stride),
+            contiguous_output,
         )
         operands = operands_under_autocast(batch, weight, bias)
         reason = why_not_covered(*operands, geometry)
@@ -74,7 +85,17 @@ def conv_relu_maxpool2d(
         if backend == "fused" or library.backend == "fused":
             raise NoKernelError(f"backend='fused': {reason}")
     return stock(
-        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        relu=relu,
+        pool_size=pool_size,
+        pool_stride=pool_stride,
+        contiguous_output=contiguous_output,
     )
 
 

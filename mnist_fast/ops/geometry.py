@@ -14,7 +14,7 @@ def pair(size: Size2d) -> Ints:
 
 
 class Geometry(NamedTuple):
-    """Convolution and pooling; the defaults are the operator's."""
+    """Convolution, pooling and memory layout; the defaults are the operator's."""
 
     stride: Ints = (1, 1)
     padding: Ints = (0, 0)
@@ -23,3 +23,4 @@ class Geometry(NamedTuple):
     relu: bool = True
     pool_size: Ints = (2, 2)
     pool_stride: Ints = (2, 2)
+    contiguous_output: bool = False

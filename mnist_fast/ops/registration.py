@@ -26,7 +26,8 @@ _kernels = torch.ops.mnist_fast
 _library = torch.library.Library("mnist_fast", "FRAGMENT")
 _library.define(
     f"{_NAME}(Tensor input, Tensor weight, Tensor? bias=None, int[2] stride=1, int[2] padding=0, int[2] dilation=1, "
-    "int groups=1, *, bool relu=True, int[2] pool_size=2, int[2]? pool_stride=None) -> Tensor",
+    "int groups=1, *, bool relu=True, int[2] pool_size=2, int[2]? pool_stride=None, "
+    "bool contiguous_output=False) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
@@ -45,10 +46,11 @@ class FusedBlock(torch.autograd.Function):
         relu: bool,
         pool_size: Ints,
         pool_stride: Ints,
+        contiguous_output: bool,
     ) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
             output, code = _kernels.conv_relu_maxpool2d_forward(
-                input, weight, bias, stride, padding, relu, pool_size, pool_stride, True
+                input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, True
             )
         ctx.save_for_backward(input, weight, code)
         ctx.geometry = (stride, padding, pool_size, pool_stride)
@@ -61,7 +63,7 @@ class FusedBlock(torch.autograd.Function):
         # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
         compute: Any = stock_backward if torch.is_grad_enabled() else _kernels.conv_relu_maxpool2d_backward
         grads = compute(grad_output, input, weight, code, *ctx.geometry, mask)
-        return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 5)
+        return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 6)
 
 
 def _geometry(
@@ -73,24 +75,35 @@ def _geometry(
     relu: bool = True,
     pool_size: Ints = (2, 2),
     pool_stride: Ints | None = None,
+    contiguous_output: bool = False,
 ) -> Geometry:
     """The dispatcher's arguments after ``bias``; it leaves out those that equal the schema's defaults."""
-    return Geometry(stride, padding, dilation, groups, relu, pool_size, pool_stride or pool_size)
+    return Geometry(stride, padding, dilation, groups, relu, pool_size, pool_stride or pool_size, contiguous_output)
 
 
 def _stock(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
+    stride, padding, dilation, groups, relu, pool_size, pool_stride, contiguous_output = geometry
     return stock(
-        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        relu=relu,
+        pool_size=pool_size,
+        pool_stride=pool_stride,
+        contiguous_output=contiguous_output,
     )
 
 
 def _infer(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """The forward kernel alone: no code for a backward is kept."""
-    stride, padding, _, _, relu, pool_size, pool_stride = geometry
+    stride, padding, _, _, relu, pool_size, pool_stride, contiguous_output = geometry
     with torch._C._AutoDispatchBelowAutograd():
         return _kernels.conv_relu_maxpool2d_forward(
-            input, weight, bias, stride, padding, relu, pool_size, pool_stride, False
+            input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, False
         )[0]
 
 
@@ -99,8 +112,8 @@ def _run(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry)
     if torch.is_grad_enabled() and (
         input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     ):
-        stride, padding, _, _, relu, pool_size, pool_stride = geometry
-        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride)
+        stride, padding, _, _, relu, pool_size, pool_stride, contiguous_output = geometry
+        return FusedBlock.apply(input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output)
     return _infer(input, weight, bias, geometry)
 
 
@@ -124,9 +137,19 @@ def run_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Ge
     """
     if not observed(input, weight, bias):
         return _run(input, weight, bias, geometry)
-    stride, padding, dilation, groups, relu, pool_size, pool_stride = geometry
+    stride, padding, dilation, groups, relu, pool_size, pool_stride, contiguous_output = geometry
     return _kernels.conv_relu_maxpool2d(
-        input, weight, bias, stride, padding, dilation, groups, relu=relu, pool_size=pool_size, pool_stride=pool_stride
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        relu=relu,
+        pool_size=pool_size,
+        pool_stride=pool_stride,
+        contiguous_output=contiguous_output,
     )
 
 
@@ -172,10 +195,14 @@ def _fake_forward(
     relu: bool,
     pool_size: Ints,
     pool_stride: Ints,
+    contiguous_output: bool,
     with_code: bool,
 ) -> tuple[Tensor, Tensor]:
     n, o, out_h, out_w = _pooled_shape(input, weight, stride, padding, pool_size, pool_stride)
-    channels_last = torch.channels_last in (suggest_memory_format(input), suggest_memory_format(weight))
+    channels_last = not contiguous_output and torch.channels_last in (
+        suggest_memory_format(input),
+        suggest_memory_format(weight),
+    )
     output = torch.empty(
         (n, o, out_h, out_w),
         dtype=input.dtype,

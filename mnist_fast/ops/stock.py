@@ -23,14 +23,15 @@ def stock(
     relu: bool = True,
     pool_size: Size2d = 2,
     pool_stride: Size2d | None = None,
+    contiguous_output: bool = False,
 ) -> Tensor:
     """``max_pool2d(relu(conv2d(...)))``; errors are stock's own."""
     output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     if relu:
         output = F.relu(output)
-    if _is_one(pool_size) and (pool_stride is None or _is_one(pool_stride)):
-        return output
-    return F.max_pool2d(output, pool_size, pool_stride)
+    if not (_is_one(pool_size) and (pool_stride is None or _is_one(pool_stride))):
+        output = F.max_pool2d(output, pool_size, pool_stride)
+    return output.contiguous() if contiguous_output else output
 
 
 def _is_one(size: Size2d) -> bool:
