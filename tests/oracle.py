@@ -45,13 +45,14 @@ def run(function: Function, case: Block, tensors: Tensors, dtype: torch.dtype) -
     return {name: value for name, value in results.items() if value is not None}
 
 
-def assert_equal(got: Results, expected: Results) -> None:
-    """Equal as numbers (−0 equals 0), NaN where NaN is expected."""
-    assert got.keys() == expected.keys()
+def assert_equal(got: Results, expected: Results, where: str = "") -> None:
+    """Equal as numbers (−0 equals 0), NaN where NaN is expected; ``where`` is told on failure."""
+    assert got.keys() == expected.keys(), where
     for name, value in got.items():
+        shapes = f"{tuple(value.shape)} != {tuple(expected[name].shape)}"
+        assert value.shape == expected[name].shape, f"{name}: {shapes} {where}"
         same = (value.double() == expected[name].double()) | (value.isnan() & expected[name].isnan())
-        assert value.shape == expected[name].shape, f"{name}: {tuple(value.shape)} != {tuple(expected[name].shape)}"
-        assert bool(same.all()), f"{name}: {int((~same).sum())} of {same.numel()} elements differ"
+        assert bool(same.all()), f"{name}: {int((~same).sum())} of {same.numel()} elements differ {where}"
 
 
 def magnitudes(case: Block, tensors: Tensors) -> Results:
