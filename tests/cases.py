@@ -131,6 +131,11 @@ class Tensors:
     b: Tensor | None
     g: Tensor
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Tensors:
+        return Tensors(
+            function(self.x), function(self.w), None if self.b is None else function(self.b), function(self.g)
+        )
+
     def leaves(self, dtype: torch.dtype) -> Tensors:
         """Copies of another dtype that collect gradients."""
 
