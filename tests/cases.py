@@ -77,6 +77,16 @@ ODD = [
 
 ALL = REFERENCE + ODD
 
+# One small layer of each kind, for tests that try many things on each.
+KINDS = [
+    block("first", 1, 11, 6, 5),
+    block("tails", 3, 11, 17, 3),
+    block("inner", 16, 10, 32, 3),
+    block("padded", 8, 9, 16, 3, padding=1),
+    block("linear", 3, 11, 17, 3, relu=False),
+    block("no-pooling", 5, 8, 9, 3, pool=1),
+]
+
 # Sizes on both sides of every vector and block boundary.
 BATCHES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
 INPUT_CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17]

@@ -63,7 +63,7 @@ def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_half_precision(case: Block, dtype: torch.dtype, name: str) -> None:
-    """The output as if rounded once, after sums in float32; gradients at most twice as wrong as the stock operators'."""
+    """The output as if rounded once, after sums in float32; gradients at most twice as wrong as stock's."""
 
     def ours(x: Tensor, w: Tensor, b: Tensor | None, case: Block) -> Tensor:
         return mnist_fast.conv_relu_maxpool2d(x, w, b, **case.options)

@@ -181,21 +181,6 @@ def test_copy_and_pickle() -> None:
         assert torch.equal(twin(x), block(x))
 
 
-def test_python_threads_do_not_disturb_each_other() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    cases = [small(case) for case in ALL[:8]]
-    problems = [(case, integers(case, 3)) for case in cases]
-    expected = [stock(t.x, t.w, t.b, case) for case, t in problems]
-
-    def work(i: int) -> bool:
-        case, t = problems[i % len(problems)]
-        return torch.equal(fused(t.x, t.w, t.b, case), expected[i % len(problems)])
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(work, range(400)))
-
-
 def test_output_shapes_of_the_table() -> None:
     for case in ALL:
         t = integers(case, 1)
