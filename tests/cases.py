@@ -89,7 +89,7 @@ KINDS = [
 
 # Sizes on both sides of every vector and block boundary.
 BATCHES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
-INPUT_CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17]
+INPUT_CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17, 32]
 OUTPUT_CHANNELS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64]
 KERNELS = [1, 2, 3, 5, 7]
 LARGEST_EXTENT = 33

@@ -49,14 +49,13 @@ def main(shapes: int) -> None:
     choice = random.Random(0).choice
     for _ in range(shapes):
         case, n = any_block(choice)
-        tensors = normals(case, max(n, 1))
+        tensors = normals(case, max(n, 1), choice([torch.float32, torch.float64, torch.bfloat16]))
         if choice([False, True]):
             tensors = tensors.map(lambda t: t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t)
         for name in ISAS:
             for at_end in (False, True):
-                print(
-                    f"{name}, operands {'end' if at_end else 'begin'} at a guard page, batch {n}, {case!r}", flush=True
-                )
+                edge = "end" if at_end else "begin"
+                print(f"{name}, {tensors.x.dtype} operands {edge} at a guard, batch {n}, {case!r}", flush=True)
                 with isa(name), ExitStack() as memory:
                     t = tensors.map(lambda t, at_end=at_end: memory.enter_context(guarded(t, at_end)))
                     leaves = [leaf.requires_grad_() for leaf in (t.x, t.w, t.b) if leaf is not None]

@@ -41,14 +41,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_core_agrees_with_the_reference_and_stays_within_its_buffers(programs: Path) -> None:
-    assert "600 problems agree" in run(programs / "core_test", 300)
+    assert "600 problems agree" in run(programs / "core_test", 200)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("sanitizer", "problems"), [("address", 150), ("undefined", 150), ("thread", 60)])
+@pytest.mark.parametrize(("sanitizer", "problems"), [("address", 100), ("undefined", 100), ("thread", 40)])
 def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str, problems: int) -> None:
     program = build(tmp_path, f"-DMNIST_FAST_SANITIZE={sanitizer}") / "core_test"
-    assert f"{2 * problems} problems agree" in run(program, problems)
+    assert f"{3 * problems} problems agree" in run(program, problems)
 
 
 @pytest.mark.long
@@ -58,7 +58,7 @@ def test_the_portable_path_compiles_for_aarch64_and_agrees_there(tmp_path: Path)
     program = build(tmp_path, *system, f"-DCMAKE_CXX_COMPILER={CROSS_COMPILER}") / "core_test"
     assert "AArch64" in run("readelf", "-h", program)
     if shutil.which(EMULATOR):
-        assert "100 problems agree on scalar reference" in run(EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, 50)
+        assert "90 problems agree on scalar reference" in run(EMULATOR, "-L", "/usr/aarch64-linux-gnu", program, 30)
 
 
 def benchmark(programs: Path, json_file: Path, *options: str) -> tuple[str, dict[str, Any]]:

@@ -25,15 +25,16 @@ def test_repeats(case: Block) -> None:
 
 
 @pytest.mark.parametrize("name", ISAS[:-1])  # the last, the reference, runs on one thread
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("n", [1, 9])
 @pytest.mark.parametrize("case", ALL, ids=str)
-def test_thread_counts(case: Block, n: int, name: str) -> None:
+def test_thread_counts(case: Block, n: int, dtype: torch.dtype, name: str) -> None:
     tensors = normals(case, n)
     with isa(name):
-        first = run(fused, case, tensors, torch.float32)
+        first = run(fused, case, tensors, dtype)
         for count in (1, 2, 3, 4, 8):
             with threads(count):
-                assert not differences(run(fused, case, tensors, torch.float32), first), f"{count} threads"
+                assert not differences(run(fused, case, tensors, dtype), first), f"{count} threads"
 
 
 def test_python_threads_do_not_disturb_each_other() -> None:
@@ -57,20 +58,21 @@ def larger(case: Block) -> Block:
 
 
 @pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("case", ALL, ids=str)
-def test_nothing_is_left_of_an_earlier_call(case: Block, name: str) -> None:
+def test_nothing_is_left_of_an_earlier_call(case: Block, dtype: torch.dtype, name: str) -> None:
     """Kernels keep their working memory: NaN of a larger problem must not come back in a smaller one."""
     case = small(case)
     tensors, other = normals(case, 3), normals(larger(case), 3)
     poison = other.map(lambda t: torch.full_like(t, torch.nan))
     with isa(name):
-        first, large = run(fused, case, tensors, torch.float32), run(fused, larger(case), other, torch.float32)
+        first, large = run(fused, case, tensors, dtype), run(fused, larger(case), other, dtype)
         for count in (2, 8):
             with threads(count):
-                run(fused, larger(case), poison, torch.float32)
-                assert not differences(run(fused, case, tensors, torch.float32), first)
-                run(fused, larger(case), poison, torch.float32)
-                assert not differences(run(fused, larger(case), other, torch.float32), large)
+                run(fused, larger(case), poison, dtype)
+                assert not differences(run(fused, case, tensors, dtype), first)
+                run(fused, larger(case), poison, dtype)
+                assert not differences(run(fused, larger(case), other, dtype), large)
 
 
 @pytest.mark.parametrize("case", ALL, ids=str)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 from dataclasses import replace
 
 import pytest
 import torch
-from cases import ALL, Block, Tensors, block, integers, normals, output_shape, small
+from cases import ALL, Block, Tensors, any_block, block, integers, normals, output_shape, small
 from oracle import fused, stock
 from torch import Tensor, nn
 
@@ -55,7 +56,10 @@ def test_opcheck_of_the_kernel_operators() -> None:
         )
 
 
-@pytest.mark.parametrize("case", ALL, ids=str)
+DRAWN = [replace(any_block(random.Random(seed).choice)[0], name=f"drawn-{seed}") for seed in range(8)]
+
+
+@pytest.mark.parametrize("case", ALL + DRAWN, ids=str)
 def test_gradcheck(case: Block) -> None:
     case = replace(small(case), c=min(case.c, 2), o=min(case.o, 3))
     tensors = distinct(case, 1)

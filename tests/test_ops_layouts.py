@@ -29,7 +29,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "channels_last_inside_channels": lambda t: channels_last(torch.cat([t, t], 1))[:, t.shape[1] :],
     "channels_last_with_an_offset": lambda t: channels_last(torch.cat([t[:1], t]))[1:],
     "some_of_a_batch": lambda t: torch.stack([t, t + 1], 1).flatten(0, 1)[::2],
-    "real_part": lambda t: torch.complex(t, t + 1).real,
+    "one_of_a_pair": lambda t: torch.stack([t, t + 1], -1)[..., 0],
     "negated": lambda t: torch._neg_view(-t),
     "negated_channels_last": lambda t: torch._neg_view(-channels_last(t)),
     "one_sample_expanded": lambda t: t[:1].expand_as(t),
@@ -39,7 +39,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "one_number_expanded": lambda t: t[:1, :1, :1, :1].expand_as(t),
     "overlapping_rows": lambda t: t.flatten().clone().as_strided(t.shape, (t[0].numel(), t[0, 0].numel(), 1, 1)),
     **{
-        f"offset_{i}": lambda t, i=i: torch.cat([torch.ones(i), t.flatten()])[i:].view(t.shape) for i in range(1, 16)
+        f"offset_{i}": lambda t, i=i: torch.cat([t.new_ones(i), t.flatten()])[i:].view(t.shape) for i in range(1, 16)
     },
 }  # fmt: skip
 
@@ -47,7 +47,7 @@ BIAS_VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "stepped": lambda b: torch.stack([b, b + 1], 1).flatten()[::2],
     "expanded": lambda b: b[:1].expand_as(b),
     "negated": lambda b: torch._neg_view(-b),
-    **{f"offset_{i}": lambda b, i=i: torch.cat([torch.ones(i), b])[i:] for i in range(1, 16)},
+    **{f"offset_{i}": lambda b, i=i: torch.cat([b.new_ones(i), b])[i:] for i in range(1, 16)},
 }
 
 
@@ -62,13 +62,14 @@ def run_as_is(case: Block, t: Tensors) -> Results:
 
 
 @pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("operand", ["x", "w", "g", "b"])
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_views(case: Block, operand: str, name: str) -> None:
+def test_views(case: Block, operand: str, dtype: torch.dtype, name: str) -> None:
     different = []
     with isa(name):
         for view, make in (BIAS_VIEWS if operand == "b" else VIEWS).items():
-            tensors = normals(case, 3)
+            tensors = normals(case, 3).map(lambda t: t.to(dtype))
             viewed = make(getattr(tensors, operand))
             setattr(tensors, operand, viewed.resolve_neg().clone(memory_format=torch.contiguous_format))
             expected = run_as_is(case, tensors)

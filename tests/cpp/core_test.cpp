@@ -44,7 +44,7 @@ int64_t one_of(std::initializer_list<int64_t> choices) {
 template <typename T>
 std::vector<T> integers(int64_t size, int64_t bound) {
     std::vector<T> values(static_cast<size_t>(size));
-    for (T& value : values) value = static_cast<T>(draw(-bound, bound));
+    for (T& value : values) value = T(static_cast<float>(draw(-bound, bound)));
     return values;
 }
 
@@ -205,8 +205,9 @@ int main(int argc, char** argv) {
     for (int i = 0; i < problems; ++i) {
         check_against_reference<float>("float32");
         check_against_reference<double>("float64");
+        check_against_reference<bfloat16>("bfloat16");
     }
-    std::printf("%d problems agree on", 2 * problems);
+    std::printf("%d problems agree on", 3 * problems);
     for (const std::string& isa : available_isas()) std::printf(" %s", isa.c_str());
     std::printf("\n");
 }
