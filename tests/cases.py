@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,51 @@ ODD = [
 
 ALL = REFERENCE + ODD
 
+# One small layer of each kind, for tests that try many things on each.
+KINDS = [
+    block("first", 1, 11, 6, 5),
+    block("tails", 3, 11, 17, 3),
+    block("inner", 16, 10, 32, 3),
+    block("padded", 8, 9, 16, 3, padding=1),
+    block("linear", 3, 11, 17, 3, relu=False),
+    block("no-pooling", 5, 8, 9, 3, pool=1),
+]
+
+# Sizes on both sides of every vector and block boundary.
+BATCHES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
+INPUT_CHANNELS = [1, 2, 3, 4, 5, 8, 16, 17, 32]
+OUTPUT_CHANNELS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64]
+KERNELS = [1, 2, 3, 5, 7]
+LARGEST_EXTENT = 33
+
+
+def any_block(choose: Callable[[Sequence[Any]], Any], largest_work: float = 5e6) -> tuple[Block, int]:
+    """A block that the kernels cover, and a batch size.
+
+    Every second one is a layer as networks have it (a square kernel, stride 1, plain pooling), for which there are
+    special paths.
+
+    Args:
+        choose: picks one of a sequence: :meth:`random.Random.choice` for a fair spread, a draw of Hypothesis for shapes
+            that shrink.
+        largest_work: multiplications of the whole batch's convolution, above which batches are not chosen.
+    """
+    if choose([False, True]):
+        k = (choose([3, 3, 5]),) * 2
+        stride, padding, pool, pool_stride = (1, 1), (choose([0, k[0] // 2]),) * 2, (choose([1, 2, 2, 3]),) * 2, None
+    else:
+        k, stride = (choose(KERNELS), choose(KERNELS)), (choose([1, 2]), choose([1, 2]))
+        padding = (choose(range(k[0])), choose(range(k[1])))
+        pool = (choose(range(1, 5)), choose(range(1, 5)))
+        pool_stride = choose([None, (choose(range(1, 6)), choose(range(1, 6)))])
+    smallest = [max(1, (pool[i] - 1) * stride[i] + k[i] - 2 * padding[i]) for i in (0, 1)]
+    h, w = (choose(range(extent, LARGEST_EXTENT + 1)) for extent in smallest)
+    c, o = choose(INPUT_CHANNELS), choose(OUTPUT_CHANNELS)
+    work = c * o * h * w * k[0] * k[1]
+    n = choose([n for n in BATCHES if n <= 1 or n * work <= largest_work])
+    relu, bias = choose([True, True, False]), choose([True, True, False])
+    return Block("drawn", c, h, w, o, k, stride, padding, relu, pool, pool_stride, bias), n
+
 
 def small(case: Block) -> Block:
     """The same kernel path on few channels and pixels."""
@@ -94,6 +140,11 @@ class Tensors:
     w: Tensor
     b: Tensor | None
     g: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Tensors:
+        return Tensors(
+            function(self.x), function(self.w), None if self.b is None else function(self.b), function(self.g)
+        )
 
     def leaves(self, dtype: torch.dtype) -> Tensors:
         """Copies of another dtype that collect gradients."""

@@ -45,44 +45,58 @@ def run(function: Function, case: Block, tensors: Tensors, dtype: torch.dtype) -
     return {name: value for name, value in results.items() if value is not None}
 
 
-def assert_equal(got: Results, expected: Results) -> None:
-    """Equal as numbers (−0 equals 0), NaN where NaN is expected."""
-    assert got.keys() == expected.keys()
+def assert_equal(got: Results, expected: Results, where: str = "") -> None:
+    """Equal as numbers (−0 equals 0), NaN where NaN is expected; ``where`` is told on failure."""
+    assert got.keys() == expected.keys(), where
     for name, value in got.items():
+        shapes = f"{tuple(value.shape)} != {tuple(expected[name].shape)}"
+        assert value.shape == expected[name].shape, f"{name}: {shapes} {where}"
         same = (value.double() == expected[name].double()) | (value.isnan() & expected[name].isnan())
-        assert value.shape == expected[name].shape, f"{name}: {tuple(value.shape)} != {tuple(expected[name].shape)}"
-        assert bool(same.all()), f"{name}: {int((~same).sum())} of {same.numel()} elements differ"
+        assert bool(same.all()), f"{name}: {int((~same).sum())} of {same.numel()} elements differ {where}"
 
 
-def magnitudes(case: Block, tensors: Tensors) -> Results:
-    """For each result the sum of absolute products behind each element: an error of u times it is one rounding."""
-    t = tensors.leaves(torch.float64)
-    y = stock(t.x, t.w, t.b, case)
-    y.backward(t.g)
-    bounds = Tensors(t.x.detach().abs(), t.w.detach().abs(), None if t.b is None else t.b.detach().abs(), t.g.abs())
-    conv = F.conv2d(bounds.x, bounds.w, bounds.b, case.stride, case.padding)
-    results = {"output": F.max_pool2d(conv, case.pool_size, case.pool_stride)}
+def picks(case: Block, tensors: Tensors, dtype: torch.dtype) -> Tensor:
+    """Which position of the convolution's output, counted row by row, the kernel picked for each pooled value; −1 where
+    ReLU lets nothing through. Rounding decides between nearly equal ones, so that float64 may pick another.
+    """
+    stride = case.pool_stride or case.pool_size
+    t = tensors.leaves(dtype)
     with torch.no_grad():
-        scattered = _pre_pool_gradient(case, tensors).abs()
-    x, w = bounds.x.requires_grad_(), bounds.w.requires_grad_()
-    results["grad_input"], results["grad_weight"] = torch.autograd.grad(
-        F.conv2d(x, w, None, case.stride, case.padding), (x, w), scattered
-    )
-    if t.b is not None:
-        results["grad_bias"] = scattered.sum((0, 2, 3))
-    return results
+        _, code = torch.ops.mnist_fast.conv_relu_maxpool2d_forward(
+            t.x, t.w, t.b, case.stride, case.padding, case.relu, case.pool_size, stride, True
+        )
+    code = code.permute(0, 3, 1, 2).long()
+    conv_w = (case.w + 2 * case.padding[1] - case.k[1]) // case.stride[1] + 1
+    row = torch.arange(code.shape[2]).view(-1, 1) * stride[0] + code // case.pool_size[1]
+    column = torch.arange(code.shape[3]) * stride[1] + code % case.pool_size[1]
+    return torch.where(code == 255, -1, row * conv_w + column)
 
 
-def _pre_pool_gradient(case: Block, tensors: Tensors) -> Tensor:
-    with torch.enable_grad():
-        conv = F.conv2d(
-            tensors.x.double(), tensors.w.double(), None if tensors.b is None else tensors.b.double(), case.stride,
-            case.padding,
-        ).detach().requires_grad_()  # fmt: skip
-        y = F.relu(conv) if case.relu else conv
-        y = F.max_pool2d(y, case.pool_size, case.pool_stride)
-        (gradient,) = torch.autograd.grad(y, conv, tensors.g.double())
-    return gradient
+def evaluate(case: Block, tensors: Tensors, picked: Tensor) -> Results:
+    """Output and gradients in float64, the gradients through the positions that were picked."""
+    t = tensors.leaves(torch.float64)
+    grad_conv = torch.zeros_like(F.conv2d(t.x, t.w, None, case.stride, case.padding))
+    grad_conv.flatten(2).scatter_add_(2, picked.flatten(2).clamp(min=0), torch.where(picked < 0, 0, t.g).flatten(2))
+    leaves = [leaf for leaf in (t.x, t.w, t.b) if leaf is not None]
+    grads = torch.autograd.grad(F.conv2d(t.x, t.w, t.b, case.stride, case.padding), leaves, grad_conv)
+    output = stock(t.x, t.w, t.b, case).detach()
+    return dict(zip(("output", "grad_input", "grad_weight", "grad_bias"), (output, *grads), strict=False))
+
+
+def magnitudes(case: Block, tensors: Tensors, picked: Tensor) -> Results:
+    """For each result the sum of absolute products behind each element: an error of u times it is one rounding."""
+    return evaluate(case, tensors.map(torch.abs), picked)
+
+
+def assert_picks(case: Block, tensors: Tensors, picked: Tensor, tolerance: Tensor) -> None:
+    """What was picked is the window's maximum, or 0 where ReLU blocks it, within the tolerance of each output."""
+    t = tensors.leaves(torch.float64)
+    with torch.no_grad():
+        conv = F.conv2d(t.x, t.w, t.b, case.stride, case.padding)
+        value = conv.flatten(2).gather(2, picked.flatten(2).clamp(min=0)).view_as(picked)
+        value = torch.where(picked < 0, 0, value)
+        missed = (value - stock(t.x, t.w, t.b, case)).abs() > 2 * tolerance
+    assert not bool(missed.any()), f"{int(missed.sum())} of {missed.numel()} windows have another winner"
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from mnist_fast.diagnosis import diagnose, report
 from mnist_fast.ops import library
 
 
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    # From elsewhere: -c puts the working directory first on the path, and a checkout there would be imported.
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # From elsewhere: -c and -m put the working directory first on the path, and a checkout there would be imported.
+    options = arguments if arguments[0] == "-m" else ("-c", *arguments)
     return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, cwd="/", capture_output=True, text=True, check=False
+        [sys.executable, *options], env=os.environ | environment, cwd="/", capture_output=True, text=True, check=False
     )
 
 
@@ -42,6 +43,15 @@ def test_an_instruction_set_this_machine_lacks() -> None:
     last = result.stderr.splitlines()[-1]
     assert "MNIST_FAST_ISA=avx9000" in last
     assert "scalar" in last
+
+
+def test_the_command_line_says_which_instruction_sets_there_are() -> None:
+    result = python("-m", "mnist_fast", "doctor", MNIST_FAST_ISA="avx9000")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "mnist-fast: error: MNIST_FAST_ISA=avx9000: no instruction set 'avx9000' on this machine; it has "
+        f"{', '.join(ISAS)}\n"
+    )
 
 
 def test_an_unknown_backend() -> None:

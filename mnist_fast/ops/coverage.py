@@ -12,6 +12,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 _MAX_KERNEL = 7
 _MAX_STRIDE = 2
 _MAX_POOL_POSITIONS = 255
+_MAX_POOL_STRIDE = 2**31 - 1  # stock's, which refuses larger ones
 _MAX_ELEMENTS = 2**31 - 1  # of one sample and of the weights: kernels count within them in 32 bits
 
 
@@ -50,8 +51,7 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
         pool_size[0] < 1
         or pool_size[1] < 1
         or pool_size[0] * pool_size[1] > _MAX_POOL_POSITIONS
-        or pool_stride[0] < 1
-        or pool_stride[1] < 1
+        or not (1 <= pool_stride[0] <= _MAX_POOL_STRIDE and 1 <= pool_stride[1] <= _MAX_POOL_STRIDE)
     ):
         return f"no kernel for pool size {tuple(pool_size)}, stride {tuple(pool_stride)}"
     if o == 0 or c == 0 or channels != c or (bias is not None and bias.shape != (o,)):

@@ -35,7 +35,9 @@ def stock(
 
 
 def _is_one(size: Size2d) -> bool:
-    return size == 1 if isinstance(size, int) else all(s == 1 for s in size)
+    """Whether a size is the number 1, once or twice; what max_pool2d refuses is not."""
+    sizes = size if isinstance(size, (tuple, list)) else (size,)
+    return len(sizes) in (1, 2) and all(isinstance(s, int) and s == 1 for s in sizes)
 
 
 def stock_backward(
