@@ -114,82 +114,131 @@ SampleView<const S> grad_output_view(const BackwardArgs<S>& a, int64_t n) {
     return sample_view(a.grad_output, a.grad_output_strides, n, a.p.o, a.p.out_h, a.p.out_w);
 }
 
+// Weight and bias gradients are summed over chunks of samples, each with its own partial sums; over blocks of output
+// channels as well where chunks would be too few.
+struct Partition {
+    int64_t weight_size, partial_size;  // of one chunk: weights, then biases
+    int64_t chunks, block, blocks;      // `block` channels in each of the blocks
+
+    template <typename S>
+    Partition(const BackwardArgs<S>& a, const GradWeightLayout& layout, int64_t lanes) {
+        constexpr int64_t kPartialBytes = 16 << 20;
+        const ConvPool& p = a.p;
+        const int64_t vectors = cpu::ceil_div(p.o, lanes);
+        weight_size = a.grad_weight ? layout.size : 0;
+        partial_size = cpu::round_up(weight_size + p.o, lanes);
+        const int64_t affordable = kPartialBytes / (partial_size * static_cast<int64_t>(sizeof(Compute<S>)));
+        chunks = max(1, min(min(p.n, kPieces), affordable));
+        block = cpu::ceil_div(vectors, min(vectors, cpu::ceil_div(kPieces / 2, chunks))) * lanes;
+        blocks = cpu::ceil_div(p.o, block);
+    }
+};
+
+// Adds sample n's gradients of the parameters of output channels [o_begin, o_end) to a chunk's partial sums.
 template <typename S, typename T>
-void parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+void add_parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, int64_t n, int64_t o_begin,
+                             int64_t o_end, const T* grad, T* weight_partial, T* bias_partial) {
     const ConvPool& p = a.p;
-    const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes);
-    const int64_t weight_size = a.grad_weight ? layout.size : 0;
-    const int64_t partial_size = cpu::round_up(weight_size + p.o, kernels.lanes);
-
-    // Chunks of samples, each with its own partial sums; blocks of output channels where chunks would be too few.
-    constexpr int64_t kPartialBytes = 16 << 20;
-    const int64_t affordable = kPartialBytes / (partial_size * static_cast<int64_t>(sizeof(T)));
-    const int64_t chunks = max(1, min(min(p.n, kPieces), affordable));
-    const int64_t vectors = cpu::ceil_div(p.o, kernels.lanes);
-    const int64_t block = cpu::ceil_div(vectors, min(vectors, cpu::ceil_div(kPieces / 2, chunks))) * kernels.lanes;
-    const int64_t blocks = cpu::ceil_div(p.o, block);
-
-    T* const partials = scratch<T>(Slot::kPartial, chunks * partial_size);
-    std::memset(partials, 0, static_cast<size_t>(chunks * partial_size) * sizeof(T));
-    auto piece = [&](int64_t index) {
-        const int64_t chunk = index / blocks, o_begin = index % blocks * block, o_end = min(o_begin + block, p.o);
-        T* const weight_partial = partials + chunk * partial_size;
-        T* const bias_partial = weight_partial + weight_size;
+    const uint8_t* const code = a.code + n * p.out_positions() * p.o;
+    if (a.grad_weight) {
         const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(T));
         const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
-        for (int64_t n = p.n * chunk / chunks; n < p.n * (chunk + 1) / chunks; ++n) {
-            const T* const grad = cpu::stage_grad_output(kernels, grad_output_view(a, n));
-            const uint8_t* const code = a.code + n * p.out_positions() * p.o;
-            if (a.grad_weight) {
-                const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
-                const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
-                                                    0, p.padded_h(), !last, cpu::read_slack(kernels.lanes));
-                T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
-                kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, arranged, weight_partial);
-            }
-            if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
-        }
-    };
-    parallel_for(parallel, chunks * blocks, piece);
-
-    auto reduce = [&](int64_t o) {
-        const auto sum = [&](int64_t at, int64_t copies) {
-            T total = 0;
-            for (int64_t chunk = 0; chunk < chunks; ++chunk)
-                for (int64_t copy = 0; copy < copies; ++copy) total += partials[chunk * partial_size + at + copy];
-            return total;
-        };
-        if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sum(weight_size + o, 1));
-        if (!a.grad_weight) return;
-        const Strides& s = a.grad_weight_strides;
-        for (int64_t ky = 0; ky < p.kh; ++ky)
-            for (int64_t kx = 0; kx < p.kw; ++kx)
-                for (int64_t c = 0; c < p.c; ++c)
-                    a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] =
-                        static_cast<S>(sum(o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q, layout.copies));
-    };
-    parallel_for(parallel, p.o, reduce);
+        const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
+        const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
+                                            p.padded_h(), !last, cpu::read_slack(kernels.lanes));
+        T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
+        kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, arranged, weight_partial);
+    }
+    if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
 }
 
 template <typename S, typename T>
-void input_gradient(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+void write_input_gradient(const BackwardArgs<S>& a, const Kernels<T>& kernels, int64_t n, const T* grad,
+                          const T* weight_rows) {
     const ConvPool& p = a.p;
-    const T* const weight = pack_weight_rows(a, kernels);
-    auto piece = [&](int64_t n) {
-        const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
-        const int64_t size = p.padded_h() * p.padded_w() * p.c;
-        const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
-        T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
-        T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
-        std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
-        const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
-        const int64_t capacity = lists_at_once * cpu::window_list_capacity(p, kernels.lanes);
-        const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
-        kernels.input_gradient(p, weight, cpu::stage_grad_output(kernels, grad_output_view(a, n)),
-                               a.code + n * p.out_positions() * p.o, lists, sum);
-        if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
+    const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
+    const int64_t size = p.padded_h() * p.padded_w() * p.c;
+    const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
+    T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
+    T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
+    std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
+    const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
+    const int64_t capacity = lists_at_once * cpu::window_list_capacity(p, kernels.lanes);
+    const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
+    kernels.input_gradient(p, weight_rows, grad, a.code + n * p.out_positions() * p.o, lists, sum);
+    if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
+}
+
+// The sum of all chunks' partial sums, which ends up in the first one's place.
+template <typename T>
+void sum_chunks(const Partition& parts, T* partials, const Parallel& parallel) {
+    constexpr int64_t kSlice = 4096;
+    auto slice = [&](int64_t index) {
+        const int64_t begin = index * kSlice, count = min(kSlice, parts.partial_size - begin);
+        T* const sum = partials + begin;
+        for (int64_t chunk = 1; chunk < parts.chunks; ++chunk) {
+            const T* const other = sum + chunk * parts.partial_size;
+            for (int64_t i = 0; i < count; ++i) sum[i] += other[i];
+        }
     };
-    parallel_for(parallel, p.n, piece);
+    parallel_for(parallel, cpu::ceil_div(parts.partial_size, kSlice), slice);
+}
+
+template <typename S, typename T>
+void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout& layout, const Partition& parts,
+                               const T* sums, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const Strides& s = a.grad_weight_strides;
+    auto channel = [&](int64_t o) {
+        if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sums[parts.weight_size + o]);
+        if (!a.grad_weight) return;
+        for (int64_t ky = 0; ky < p.kh; ++ky)
+            for (int64_t kx = 0; kx < p.kw; ++kx)
+                for (int64_t c = 0; c < p.c; ++c) {
+                    const T* const copies = sums + o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q;
+                    T sum = copies[0];
+                    for (int64_t copy = 1; copy < layout.copies; ++copy) sum += copies[copy];
+                    a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] = static_cast<S>(sum);
+                }
+    };
+    parallel_for(parallel, p.o, channel);
+}
+
+template <typename S, typename T>
+void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes);
+    const Partition parts(a, layout, kernels.lanes);
+    const bool parameters = a.grad_weight || a.grad_bias;
+    const T* const weight_rows = a.grad_input ? pack_weight_rows(a, kernels) : nullptr;
+    const auto stage_grad = [&](int64_t n) {
+        return cpu::stage_grad_output(
+            kernels, SampleView<const S>(sample_view(a.grad_output, a.grad_output_strides, n, p.o, p.out_h, p.out_w)));
+    };
+
+    // Both gradients of a sample one after the other, while it is in the cache; unless its channels are split up.
+    const bool together = parameters && parts.blocks == 1;
+    if (parameters) {
+        T* const partials = scratch<T>(Slot::kPartial, parts.chunks * parts.partial_size);
+        std::memset(partials, 0, static_cast<size_t>(parts.chunks * parts.partial_size) * sizeof(T));
+        auto piece = [&](int64_t index) {
+            const int64_t chunk = index / parts.blocks, o_begin = index % parts.blocks * parts.block;
+            T* const weight_partial = partials + chunk * parts.partial_size;
+            for (int64_t n = p.n * chunk / parts.chunks; n < p.n * (chunk + 1) / parts.chunks; ++n) {
+                const T* const grad = stage_grad(n);
+                add_parameter_gradients(a, kernels, n, o_begin, min(o_begin + parts.block, p.o), grad, weight_partial,
+                                        weight_partial + parts.weight_size);
+                if (together && a.grad_input) write_input_gradient(a, kernels, n, grad, weight_rows);
+            }
+        };
+        parallel_for(parallel, parts.chunks * parts.blocks, piece);
+        sum_chunks(parts, partials, parallel);
+        write_parameter_gradients(a, layout, parts, partials, parallel);
+    }
+    if (a.grad_input && !together) {
+        auto piece = [&](int64_t n) { write_input_gradient(a, kernels, n, stage_grad(n), weight_rows); };
+        parallel_for(parallel, p.n, piece);
+    }
 }
 
 }  // namespace
@@ -205,9 +254,10 @@ void forward(const ForwardArgs<S>& args, const Parallel& parallel) {
 template <typename S>
 void backward(const BackwardArgs<S>& args, const Parallel& parallel) {
     const Kernels<Compute<S>>* kernels = cpu::active_kernels<Compute<S>>();
-    if (!kernels) return reference_backward(args);
-    if (args.grad_weight || args.grad_bias) parameter_gradients(args, *kernels, parallel);
-    if (args.grad_input) input_gradient(args, *kernels, parallel);
+    if (kernels)
+        backward_with(args, *kernels, parallel);
+    else
+        reference_backward(args);
 }
 
 template void forward(const ForwardArgs<float>&, const Parallel&);

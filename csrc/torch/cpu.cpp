@@ -4,6 +4,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <atomic>
 #include <tuple>
 
 #include "core/block.h"
@@ -15,9 +16,13 @@ namespace {
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 
-// torch's own pool; each piece of work is large enough to be handed out alone.
+// torch's own pool. Its threads take piece after piece until none is left: with shares of equal size, all would wait
+// for the one that something else has slowed down.
 const Parallel kTorchThreads{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
-    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) { body(context, begin, end); });
+    std::atomic<int64_t> next{0};
+    torch::stable::parallel_for(0, count, 1, [&](int64_t, int64_t) {
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, i + 1);
+    });
 }};
 
 Tensor allocate(const IntList& size, ScalarType dtype, bool channels_last) {
