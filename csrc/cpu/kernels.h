@@ -1,6 +1,7 @@
 // What an instruction set provides: kernels on one sample whose data is dense, channels innermost and already padded.
 #pragma once
 
+#include "core/bfloat16.h"
 #include "core/conv_pool.h"
 
 namespace mnist_fast::cpu {
@@ -21,6 +22,10 @@ struct Kernels {
 
     // to[j * to_stride + i] = from[i * from_stride + j]
     void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride);
+
+    // Between bfloat16 in memory and what is computed with. (Nobody calls those of double.)
+    void (*widen)(const bfloat16* from, int64_t count, T* to);
+    void (*narrow)(const T* from, int64_t count, bfloat16* to);
 
     // y[rows][out_w][o] and code (may be null) from x[...][padded_w][c]; x, y and code begin at the first of the rows.
     // weight as packed_forward_size() says; bias has o rounded up to whole vectors.

@@ -8,19 +8,27 @@
 namespace mnist_fast::cpu {
 namespace {
 
-template <typename From, typename To>
-void convert(const From* from, int64_t count, To* to) {
-    if constexpr (std::is_same_v<From, To>)
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(To));
+template <typename S, typename T>
+void widen(const Kernels<T>& kernels, const S* from, int64_t count, T* to) {
+    if constexpr (std::is_same_v<S, T>)
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
     else
-        for (int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
+        kernels.widen(from, count, to);
+}
+
+template <typename S, typename T>
+void narrow(const Kernels<T>& kernels, const T* from, int64_t count, S* to) {
+    if constexpr (std::is_same_v<S, T>)
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+    else
+        kernels.narrow(from, count, to);
 }
 
 // `pixels` neighbouring pixels, a step of sw apart in the sample, as to[pixel][c].
 template <typename S, typename T>
 void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, const S* from, int64_t pixels, T* to) {
     if (s.sc == 1 && s.sw == s.c) {
-        convert(from, pixels * s.c, to);
+        widen(kernels, from, pixels * s.c, to);
     } else if (s.sw != 1) {
         for (int64_t x = 0; x < pixels; ++x)
             for (int64_t c = 0; c < s.c; ++c) to[x * s.c + c] = static_cast<T>(from[c * s.sc + x * s.sw]);
@@ -28,7 +36,7 @@ void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, cons
         kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
     } else {
         T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
-        for (int64_t c = 0; c < s.c; ++c) convert(from + c * s.sc, pixels, planes + c * pixels);
+        for (int64_t c = 0; c < s.c; ++c) widen(kernels, from + c * s.sc, pixels, planes + c * pixels);
         kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
     }
 }
@@ -37,7 +45,7 @@ void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, cons
 template <typename S, typename T>
 void scatter_pixels(const Kernels<T>& kernels, const T* from, const SampleView<S>& s, S* to, int64_t pixels) {
     if (s.sc == 1 && s.sw == s.c) {
-        convert(from, pixels * s.c, to);
+        narrow(kernels, from, pixels * s.c, to);
     } else if (s.sw != 1) {
         for (int64_t x = 0; x < pixels; ++x)
             for (int64_t c = 0; c < s.c; ++c) to[c * s.sc + x * s.sw] = static_cast<S>(from[x * s.c + c]);
@@ -46,7 +54,7 @@ void scatter_pixels(const Kernels<T>& kernels, const T* from, const SampleView<S
     } else {
         T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
         kernels.transpose(from, s.c, pixels, s.c, planes, pixels);
-        for (int64_t c = 0; c < s.c; ++c) convert(planes + c * pixels, pixels, to + c * s.sc);
+        for (int64_t c = 0; c < s.c; ++c) narrow(kernels, planes + c * pixels, pixels, to + c * s.sc);
     }
 }
 
