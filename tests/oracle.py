@@ -63,8 +63,9 @@ def picks(case: Block, tensors: Tensors, dtype: torch.dtype) -> Tensor:
     t = tensors.leaves(dtype)
     with torch.no_grad():
         _, code = torch.ops.mnist_fast.conv_relu_maxpool2d_forward(
-            t.x, t.w, t.b, case.stride, case.padding, case.relu, case.pool_size, stride, True
-        )
+            t.x, t.w, t.b, case.stride, case.padding, case.relu, case.pool_size, stride,
+            contiguous_output=False, with_code=True,
+        )  # fmt: skip
     code = code.permute(0, 3, 1, 2).long()
     conv_w = (case.w + 2 * case.padding[1] - case.k[1]) // case.stride[1] + 1
     row = torch.arange(code.shape[2]).view(-1, 1) * stride[0] + code // case.pool_size[1]

@@ -163,7 +163,7 @@ def test_insisting_on_a_kernel_for_half_precision() -> None:
 
 def test_kernel_operators_refuse_what_they_cannot_do() -> None:
     forward = torch.ops.mnist_fast.conv_relu_maxpool2d_forward
-    good = ([1, 1], [0, 0], True, [2, 2], [2, 2], True)
+    good = ([1, 1], [0, 0], True, [2, 2], [2, 2], False, True)
     with pytest.raises(RuntimeError, match="channels"):
         forward(torch.zeros(2, 4, 9, 9), torch.zeros(W), None, *good)
     with pytest.raises(RuntimeError, match="stride must be 1 or 2, got 3"):

@@ -42,7 +42,7 @@ def test_offsets_past_32_bits() -> None:
     assert_equal({"y": y.detach(), "x": grad}, {"y": expected["output"], "x": expected["grad_input"]})
 
 
-@pytest.mark.parametrize("wanted", ["x", "w"])
+@pytest.mark.parametrize("wanted", ["x", pytest.param("w", marks=pytest.mark.long)])
 def test_an_expanded_batch_past_32_bits(wanted: str) -> None:
     """More than 2^31 elements of which one sample lies in memory, and one pooled value a sample."""
     n, size = 2**31 // (27 * 27) + 2, 27
