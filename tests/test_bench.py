@@ -166,9 +166,10 @@ class TestPasses:
             gradients.append([subject.input.grad, *(parameter.grad for parameter in subject.module.parameters())])
         assert all(torch.equal(a, b) and a.any() for a, b in zip(*gradients, strict=True))
 
+    @pytest.mark.parametrize("mode", ["eager", "fused"])
     @pytest.mark.parametrize("arch", ["lenet", "cnn", "speedrun"])  # SGD, Adam, Muon with Adam
-    def test_step_computes_every_gradient_and_leaves_the_parameters(self, arch: str) -> None:
-        subject = build_subject(small_case(arch, "network"), MODES["eager"], "fp32")
+    def test_step_computes_every_gradient_and_leaves_the_parameters(self, arch: str, mode: str) -> None:
+        subject = build_subject(small_case(arch, "network"), MODES[mode], "fp32")
         before = copy.deepcopy(subject.module.state_dict())
         call = passes.prepare("step", subject, arch)
         call()

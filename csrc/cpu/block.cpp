@@ -16,6 +16,7 @@ namespace {
 using cpu::AliveLists;
 using cpu::GradWeightLayout;
 using cpu::Kernels;
+using cpu::PairKernels;
 using cpu::SampleView;
 
 // Pieces of work that keep a small machine busy. Part of the arithmetic (partial sums are added piece by piece), so it
@@ -56,19 +57,20 @@ T* pack_forward_weight(const ForwardArgs<S>& a, int64_t lanes) {
     return packed;
 }
 
-template <typename S, typename T = Compute<S>>
-T* pack_weight_rows(const BackwardArgs<S>& a, const Kernels<T>& kernels) {
+// The weights for the input gradient, in blocks of rows x vectors of `lanes` elements. place(q): which element of a
+// kernel row stands at q.
+template <typename T, typename S, typename Place>
+T* pack_weight_rows(const BackwardArgs<S>& a, int64_t lanes, int64_t accumulators, const Place& place) {
     const ConvPool& p = a.p;
     const Strides& s = a.weight_strides;
-    const int64_t lanes = kernels.lanes;
     T* const packed = scratch<T>(Slot::kWeight, cpu::packed_rows_size(p, lanes));
-    cpu::for_each_row_block(p, lanes, kernels.accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
+    cpu::for_each_row_block(p, lanes, accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
         T* to = packed + block.begin;
         for (int64_t o = 0; o < p.o; ++o)
             for (int64_t ky = block.row; ky < block.row + block.rows; ++ky)
-                for (int64_t q = block.vector * lanes; q < (block.vector + block.vectors) * lanes; ++q) {
-                    const int64_t kx = q / p.c, c = q % p.c;
-                    *to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T(0);
+                for (int64_t i = block.vector * lanes; i < (block.vector + block.vectors) * lanes; ++i) {
+                    const int64_t q = place(i), kx = q / p.c, c = q % p.c;
+                    *to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T{};
                 }
     });
     return packed;
@@ -95,8 +97,8 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         if (rows <= 0) return;
         const int64_t row_step = p.pool_stride_h * p.stride_h;
         const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
-        const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
-                                            first * row_step, input_rows, true, 0);
+        const T* const x = cpu::stage_input<T>(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
+                                               first * row_step, input_rows, true, 0);
         uint8_t* const code = a.code ? a.code + (n * p.out_positions() + first * p.out_w) * p.o : nullptr;
         SampleView<S> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
         y.data += first * y.sh;
@@ -134,40 +136,83 @@ struct Partition {
     }
 };
 
-// Adds sample n's gradients of the parameters of output channels [o_begin, o_end) to a chunk's partial sums.
+// The gradients of one sample. `pairs`: null, or the kernels that take bfloat16 as it is.
 template <typename S, typename T>
-void add_parameter_gradients(const BackwardArgs<S>& a, const Kernels<T>& kernels, int64_t n, int64_t o_begin,
-                             int64_t o_end, const T* grad, T* weight_partial, T* bias_partial) {
-    const ConvPool& p = a.p;
-    const uint8_t* const code = a.code + n * p.out_positions() * p.o;
-    if (a.grad_weight) {
-        const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(T));
-        const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
-        const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
-        const T* const x = cpu::stage_input(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
-                                            p.padded_h(), !last, cpu::read_slack(kernels.lanes));
-        T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
-        kernels.weight_gradient(p, o_begin, o_end, x, grad, code, lists, arranged, weight_partial);
-    }
-    if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code, bias_partial);
-}
+struct SampleGradients {
+    const BackwardArgs<S>& a;
+    const Kernels<T>& kernels;
+    const PairKernels* pairs;
+    const void* weight_rows;  // pack_weight_rows(); null where no input gradient is asked for
 
-template <typename S, typename T>
-void write_input_gradient(const BackwardArgs<S>& a, const Kernels<T>& kernels, int64_t n, const T* grad,
-                          const T* weight_rows) {
-    const ConvPool& p = a.p;
-    const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
-    const int64_t size = p.padded_h() * p.padded_w() * p.c;
-    const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
-    T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
-    T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
-    std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
-    const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
-    const int64_t capacity = lists_at_once * cpu::window_list_capacity(p, kernels.lanes);
-    const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
-    kernels.input_gradient(p, weight_rows, grad, a.code + n * p.out_positions() * p.o, lists, sum);
-    if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
-}
+    SampleGradients(const BackwardArgs<S>& args, const Kernels<T>& of_isa, const PairKernels* of_pairs)
+        : a(args), kernels(of_isa), pairs(of_pairs), weight_rows(nullptr) {
+        if (!a.grad_input) return;
+        if constexpr (std::is_same_v<S, bfloat16>)
+            if (pairs) {
+                weight_rows = pack_weight_rows<S>(a, cpu::kPairElements, pairs->accumulators, cpu::pair_place);
+                return;
+            }
+        weight_rows = pack_weight_rows<T>(a, kernels.lanes, kernels.accumulators, [](int64_t q) { return q; });
+    }
+
+    const T* stage_grad_output(int64_t n) const {
+        const ConvPool& p = a.p;
+        return cpu::stage_grad_output(
+            kernels, SampleView<const S>(sample_view(a.grad_output, a.grad_output_strides, n, p.o, p.out_h, p.out_w)));
+    }
+
+    // Adds the gradients of the parameters of output channels [o_begin, o_end) to a chunk's partial sums.
+    void add_parameters(int64_t n, int64_t o_begin, int64_t o_end, const T* grad, T* weight_partial,
+                        T* bias_partial) const {
+        const ConvPool& p = a.p;
+        if (a.grad_weight) {
+            // A strip has the most rows where elements are smallest.
+            const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(S));
+            const AliveLists<T> lists = scratch_lists(capacity);
+            if constexpr (std::is_same_v<S, bfloat16>)
+                if (pairs)
+                    pairs->weight_gradient(p, o_begin, o_end, stage_input<S>(n, cpu::kPairElements), grad, code(n),
+                                           lists, weight_partial);
+            if (!pairs) {
+                T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
+                kernels.weight_gradient(p, o_begin, o_end, stage_input<T>(n, cpu::read_slack(kernels.lanes)), grad,
+                                        code(n), lists, arranged, weight_partial);
+            }
+        }
+        if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code(n), bias_partial);
+    }
+
+    void write_input(int64_t n, const T* grad) const {
+        const ConvPool& p = a.p;
+        const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
+        const int64_t size = p.padded_h() * p.padded_w() * p.c;
+        const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
+        T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
+        T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
+        std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
+        const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
+        const AliveLists<T> lists = scratch_lists(lists_at_once * cpu::window_list_capacity(p, kernels.lanes));
+        if constexpr (std::is_same_v<S, bfloat16>)
+            if (pairs) pairs->input_gradient(p, static_cast<const S*>(weight_rows), grad, code(n), lists, sum);
+        if (!pairs) kernels.input_gradient(p, static_cast<const T*>(weight_rows), grad, code(n), lists, sum);
+        if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
+    }
+
+  private:
+    const uint8_t* code(int64_t n) const { return a.code + n * a.p.out_positions() * a.p.o; }
+
+    static AliveLists<T> scratch_lists(int64_t capacity) {
+        return {scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
+    }
+
+    template <typename Staged>
+    const Staged* stage_input(int64_t n, int64_t slack) const {
+        const ConvPool& p = a.p;
+        const bool last = n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c;
+        return cpu::stage_input<Staged>(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w), 0,
+                                        p.padded_h(), !last, slack);
+    }
+};
 
 // The sum of all chunks' partial sums, which ends up in the first one's place.
 template <typename T>
@@ -195,7 +240,7 @@ void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout&
         for (int64_t ky = 0; ky < p.kh; ++ky)
             for (int64_t kx = 0; kx < p.kw; ++kx)
                 for (int64_t c = 0; c < p.c; ++c) {
-                    const T* const copies = sums + o * layout.o + ky * layout.ky + (kx * p.c + c) * layout.q;
+                    const T* const copies = sums + layout.at(o, ky, kx * p.c + c);
                     T sum = copies[0];
                     for (int64_t copy = 1; copy < layout.copies; ++copy) sum += copies[copy];
                     a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] = static_cast<S>(sum);
@@ -207,14 +252,12 @@ void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout&
 template <typename S, typename T>
 void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
-    const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes);
+    const bool in_pairs = std::is_same_v<S, bfloat16> && cpu::suits_pairs(p);
+    const PairKernels* const pairs = in_pairs ? cpu::active_pair_kernels() : nullptr;
+    const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes, pairs);
     const Partition parts(a, layout, kernels.lanes);
+    const SampleGradients<S, T> sample(a, kernels, pairs);
     const bool parameters = a.grad_weight || a.grad_bias;
-    const T* const weight_rows = a.grad_input ? pack_weight_rows(a, kernels) : nullptr;
-    const auto stage_grad = [&](int64_t n) {
-        return cpu::stage_grad_output(
-            kernels, SampleView<const S>(sample_view(a.grad_output, a.grad_output_strides, n, p.o, p.out_h, p.out_w)));
-    };
 
     // Both gradients of a sample one after the other, while it is in the cache; unless its channels are split up.
     const bool together = parameters && parts.blocks == 1;
@@ -225,10 +268,10 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
             const int64_t chunk = index / parts.blocks, o_begin = index % parts.blocks * parts.block;
             T* const weight_partial = partials + chunk * parts.partial_size;
             for (int64_t n = p.n * chunk / parts.chunks; n < p.n * (chunk + 1) / parts.chunks; ++n) {
-                const T* const grad = stage_grad(n);
-                add_parameter_gradients(a, kernels, n, o_begin, min(o_begin + parts.block, p.o), grad, weight_partial,
-                                        weight_partial + parts.weight_size);
-                if (together && a.grad_input) write_input_gradient(a, kernels, n, grad, weight_rows);
+                const T* const grad = sample.stage_grad_output(n);
+                sample.add_parameters(n, o_begin, min(o_begin + parts.block, p.o), grad, weight_partial,
+                                      weight_partial + parts.weight_size);
+                if (together && a.grad_input) sample.write_input(n, grad);
             }
         };
         parallel_for(parallel, parts.chunks * parts.blocks, piece);
@@ -236,7 +279,7 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
         write_parameter_gradients(a, layout, parts, partials, parallel);
     }
     if (a.grad_input && !together) {
-        auto piece = [&](int64_t n) { write_input_gradient(a, kernels, n, stage_grad(n), weight_rows); };
+        auto piece = [&](int64_t n) { sample.write_input(n, sample.stage_grad_output(n)); };
         parallel_for(parallel, p.n, piece);
     }
 }

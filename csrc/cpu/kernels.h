@@ -54,6 +54,20 @@ struct Kernels {
                            const AliveLists<T>& lists, T* grad_input);
 };
 
+// Gradients of bfloat16 tensors by dot products of pairs (bfloat16.inc), for problems of suits_pairs(): as in Kernels,
+// with bfloat16 inputs and weights. Partial sums and packed weights have their own layouts.
+struct PairKernels {
+    int64_t accumulators;  // times 32 elements that input_gradient() keeps in registers
+    void (*weight_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const bfloat16* x,
+                            const float* grad_output, const uint8_t* code, const AliveLists<float>& lists,
+                            float* partial);
+    void (*input_gradient)(const ConvPool& p, const bfloat16* weight, const float* grad_output, const uint8_t* code,
+                           const AliveLists<float>& lists, float* grad_input);
+};
+#if defined(__x86_64__)
+extern const PairKernels avx512_pairs;
+#endif
+
 #define MNIST_FAST_ISA(name, supported)       \
     extern const Kernels<float> name##_float; \
     extern const Kernels<double> name##_double;

@@ -84,17 +84,34 @@ void for_each_row_block(const ConvPool& p, int64_t lanes, int64_t accumulators, 
         }
 }
 
+// bfloat16 is taken in groups of 32 elements of a row, which come out of pairwise dot products in another order.
+constexpr int64_t kPairElements = 32;
+inline int64_t pair_place(int64_t element) {
+    const int64_t group = element / kPairElements, lane = element % kPairElements / 8, i = element % 8;
+    return group * kPairElements + i / 4 * 16 + lane * 4 + i % 4;
+}
+// Rows so short that most of a group would be empty are widened to float instead.
+inline bool suits_pairs(const ConvPool& p) { return p.run() >= kPairElements; }
+
 // Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums, how many copies of it stand
 // there side by side, and what the vectors run over: a filter's row; output channels, where rows are shorter than a
 // vector (first layers); or windows.
 struct GradWeightLayout {
-    enum { kByPosition, kByChannel, kPlanar } way;
+    enum { kByPosition, kByChannel, kPlanar, kPairs } way;
     int64_t size;
     int64_t o, ky, q;
     int64_t copies;
+
+    int64_t at(int64_t o_, int64_t ky_, int64_t q_) const {
+        return o_ * o + ky_ * ky + (way == kPairs ? pair_place(q_) : q_) * q;
+    }
 };
 
-inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes) {
+inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes, bool pairs = false) {
+    if (pairs) {
+        const int64_t row = row_vectors(p, kPairElements) * kPairElements;
+        return {GradWeightLayout::kPairs, packed_rows_size(p, kPairElements), p.kh * row, row, 1, 1};
+    }
     if (suits_planar(p, lanes)) {
         const int64_t filter = p.kh * p.kw * lanes;
         return {GradWeightLayout::kPlanar, (p.o + 3) * filter, filter, p.kw * lanes, lanes, lanes};

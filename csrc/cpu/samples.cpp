@@ -8,44 +8,36 @@
 namespace mnist_fast::cpu {
 namespace {
 
-template <typename S, typename T>
-void widen(const Kernels<T>& kernels, const S* from, int64_t count, T* to) {
-    if constexpr (std::is_same_v<S, T>)
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-    else
+template <typename From, typename To, typename T>
+void convert(const Kernels<T>& kernels, const From* from, int64_t count, To* to) {
+    if constexpr (std::is_same_v<From, To>)
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(To));
+    else if constexpr (std::is_same_v<To, T>)
         kernels.widen(from, count, to);
-}
-
-template <typename S, typename T>
-void narrow(const Kernels<T>& kernels, const T* from, int64_t count, S* to) {
-    if constexpr (std::is_same_v<S, T>)
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
     else
         kernels.narrow(from, count, to);
 }
 
 // `pixels` neighbouring pixels, a step of sw apart in the sample, as to[pixel][c].
-template <typename S, typename T>
-void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, const S* from, int64_t pixels, T* to) {
-    if (s.sc == 1 && s.sw == s.c) {
-        widen(kernels, from, pixels * s.c, to);
-    } else if (s.sw != 1) {
-        for (int64_t x = 0; x < pixels; ++x)
-            for (int64_t c = 0; c < s.c; ++c) to[x * s.c + c] = static_cast<T>(from[c * s.sc + x * s.sw]);
-    } else if constexpr (std::is_same_v<S, T>) {
-        kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
-    } else {
-        T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
-        for (int64_t c = 0; c < s.c; ++c) widen(kernels, from + c * s.sc, pixels, planes + c * pixels);
-        kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
-    }
+template <typename S, typename Staged, typename T>
+void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, const S* from, int64_t pixels, Staged* to) {
+    if (s.sc == 1 && s.sw == s.c) return convert(kernels, from, pixels * s.c, to);
+    if constexpr (std::is_same_v<Staged, T>)
+        if (s.sw == 1) {
+            if constexpr (std::is_same_v<S, T>) return kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
+            T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
+            for (int64_t c = 0; c < s.c; ++c) convert(kernels, from + c * s.sc, pixels, planes + c * pixels);
+            return kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
+        }
+    for (int64_t x = 0; x < pixels; ++x)
+        for (int64_t c = 0; c < s.c; ++c) to[x * s.c + c] = static_cast<Staged>(from[c * s.sc + x * s.sw]);
 }
 
 // The reverse of gather_pixels().
 template <typename S, typename T>
 void scatter_pixels(const Kernels<T>& kernels, const T* from, const SampleView<S>& s, S* to, int64_t pixels) {
     if (s.sc == 1 && s.sw == s.c) {
-        narrow(kernels, from, pixels * s.c, to);
+        convert(kernels, from, pixels * s.c, to);
     } else if (s.sw != 1) {
         for (int64_t x = 0; x < pixels; ++x)
             for (int64_t c = 0; c < s.c; ++c) to[c * s.sc + x * s.sw] = static_cast<S>(from[x * s.c + c]);
@@ -54,7 +46,7 @@ void scatter_pixels(const Kernels<T>& kernels, const T* from, const SampleView<S
     } else {
         T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
         kernels.transpose(from, s.c, pixels, s.c, planes, pixels);
-        for (int64_t c = 0; c < s.c; ++c) narrow(kernels, planes + c * pixels, pixels, to + c * s.sc);
+        for (int64_t c = 0; c < s.c; ++c) convert(kernels, planes + c * pixels, pixels, to + c * s.sc);
     }
 }
 
@@ -66,22 +58,24 @@ bool is_one_row(const SampleView<S>& s) {
 
 }  // namespace
 
-template <typename S, typename T>
-const T* stage_input(const Kernels<T>& kernels, const ConvPool& p, const SampleView<const S>& s, int64_t first_row,
-                     int64_t rows, bool may_read_past, int64_t slack) {
+template <typename Staged, typename S, typename T>
+const Staged* stage_input(const Kernels<T>& kernels, const ConvPool& p, const SampleView<const S>& s, int64_t first_row,
+                          int64_t rows, bool may_read_past, int64_t slack) {
     const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
-    if constexpr (std::is_same_v<S, T>)
+    if constexpr (std::is_same_v<S, Staged>)
         if (unpadded && s.is_dense_channels_last() && (may_read_past || slack == 0))
             return s.data + first_row * s.w * s.c;
 
     const int64_t row_size = p.padded_w() * p.c, pad = p.pad_w * p.c;
-    T* const staged = scratch<T>(Slot::kInput, rows * row_size + slack);
-    const auto clear = [](T* at, int64_t count) { std::memset(at, 0, static_cast<size_t>(count) * sizeof(T)); };
+    Staged* const staged = scratch<Staged>(Slot::kInput, rows * row_size + slack);
+    const auto clear = [](Staged* at, int64_t count) {
+        std::memset(at, 0, static_cast<size_t>(count) * sizeof(Staged));
+    };
     if (unpadded && is_one_row(s)) {
         gather_pixels(kernels, s, s.data + first_row * s.sh, rows * s.w, staged);
     } else {
         for (int64_t row = 0; row < rows; ++row) {
-            T* const to = staged + row * row_size;
+            Staged* const to = staged + row * row_size;
             const int64_t y = first_row + row - p.pad_h;
             if (y < 0 || y >= p.h) {
                 clear(to, row_size);
@@ -117,14 +111,16 @@ void unstage(const Kernels<T>& kernels, const T* from, int64_t from_w, int64_t p
         scatter_pixels(kernels, from + ((y + pad_h) * from_w + pad_w) * to.c, to, to.data + y * to.sh, to.w);
 }
 
-#define MNIST_FAST_INSTANTIATE(S, T)                                                                                \
-    template const T* stage_input(const Kernels<T>&, const ConvPool&, const SampleView<const S>&, int64_t, int64_t, \
-                                  bool, int64_t);                                                                   \
-    template const T* stage_grad_output(const Kernels<T>&, const SampleView<const S>&);                             \
+#define MNIST_FAST_INSTANTIATE(S, T)                                                                                   \
+    template const T* stage_input<T>(const Kernels<T>&, const ConvPool&, const SampleView<const S>&, int64_t, int64_t, \
+                                     bool, int64_t);                                                                   \
+    template const T* stage_grad_output(const Kernels<T>&, const SampleView<const S>&);                                \
     template void unstage(const Kernels<T>&, const T*, int64_t, int64_t, int64_t, const SampleView<S>&);
 MNIST_FAST_INSTANTIATE(float, float)
 MNIST_FAST_INSTANTIATE(double, double)
 MNIST_FAST_INSTANTIATE(bfloat16, float)
 #undef MNIST_FAST_INSTANTIATE
+template const bfloat16* stage_input<bfloat16>(const Kernels<float>&, const ConvPool&,
+                                               const SampleView<const bfloat16>&, int64_t, int64_t, bool, int64_t);
 
 }  // namespace mnist_fast::cpu

@@ -22,9 +22,10 @@ struct SampleView {
 
 // Padded rows [first_row, first_row + rows) of the sample as [row][padded_w][c]. The sample's own memory where that is
 // what it already holds (and reading `slack` elements past it is allowed), else a copy in this thread's scratch.
-template <typename S, typename T>
-const T* stage_input(const Kernels<T>& kernels, const ConvPool& p, const SampleView<const S>& sample, int64_t first_row,
-                     int64_t rows, bool may_read_past, int64_t slack);
+// Staged: T, or S itself.
+template <typename Staged, typename S, typename T>
+const Staged* stage_input(const Kernels<T>& kernels, const ConvPool& p, const SampleView<const S>& sample,
+                          int64_t first_row, int64_t rows, bool may_read_past, int64_t slack);
 
 // The sample as [h][w][c], as above, without padding.
 template <typename S, typename T>

@@ -65,5 +65,13 @@ const Kernels<double>* active_kernels() {
     return isas()[active].of_double;
 }
 
+const PairKernels* active_pair_kernels() {
+#if defined(__x86_64__)
+    static const bool supported = __builtin_cpu_supports("avx512bf16");
+    if (supported && isas()[active].of_float == &avx512_float) return &avx512_pairs;
+#endif
+    return nullptr;
+}
+
 }  // namespace cpu
 }  // namespace mnist_fast

@@ -8,4 +8,7 @@ namespace mnist_fast::cpu {
 template <typename T>
 const Kernels<T>* active_kernels();
 
+// Null where the active instruction set has none.
+const PairKernels* active_pair_kernels();
+
 }  // namespace mnist_fast::cpu

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mnist_fast.bench.config import MODES
 from mnist_fast.bench.modes import Subject
 from mnist_fast.losses import CrossEntropy
 from mnist_fast.optim import build_optimizers, clear_gradients, step
@@ -34,22 +36,37 @@ def forward_backward(subject: Subject) -> Call:
 def training_step(subject: Subject, arch: str) -> Call:
     """Clear the gradients, forward pass, loss, backward pass and optimizer step of the network's own recipe.
 
+    A stock mode is what one writes with torch alone: its loss, ``zero_grad()`` and ``step()``. A fused mode takes the
+    calls that our trainer takes in their places.
+
     The learning rate is 0: the arithmetic is the same, and every step finds the parameters that were checked, however
     many steps the modes have done. Trained on one batch over and over, the loss would vanish.
     """
     recipe = RECIPES[arch]
-    loss = CrossEntropy(subject.forward(subject.input).shape[1], recipe.label_smoothing, subject.input.device)
     optimizers = build_optimizers(recipe, subject.module)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
 
-    def call() -> None:
+    def stock_step() -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        output = subject.forward(subject.input).float()
+        F.cross_entropy(output, subject.labels, label_smoothing=recipe.label_smoothing).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    if not MODES[subject.mode].fused:
+        return stock_step
+
+    loss = CrossEntropy(subject.forward(subject.input).shape[1], recipe.label_smoothing, subject.input.device)
+
+    def fused_step() -> None:
         clear_gradients(optimizers)
         loss(subject.forward(subject.input).float(), subject.labels).backward()
         step(optimizers)
 
-    return call
+    return fused_step
 
 
 def inference(subject: Subject) -> Callable[[], Tensor]:
