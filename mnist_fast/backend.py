@@ -17,7 +17,8 @@ def backend_info() -> dict[str, Any]:
     Returns:
         ``version``: of this package. ``torch``: the version in use; ``built_with_torch``: the one at build time.
         ``cpu``: ``available``; ``isa``: the instruction set in use, or None; ``isas``: those this machine can run, best
-        first; ``threads``; ``reason``: why the kernels are missing, or None.
+        first; ``winograd``: whether that algorithm serves where it is faster; ``threads``; ``reason``: why the kernels
+        are missing, or None.
         ``cuda``: ``built``: whether the library was built; ``architectures`` it has code for; ``available``: whether
         CUDA tensors run through our kernels; ``reason``: why not, or None.
         ``backend``: "auto", "fused" or "stock", from ``MNIST_FAST_BACKEND``.
@@ -33,6 +34,7 @@ def backend_info() -> dict[str, Any]:
             "available": core is not None,
             "isa": core.active_isa() if core else None,
             "isas": core.available_isas() if core else [],
+            "winograd": core.winograd() if core else None,
             "threads": torch.get_num_threads(),
             "compiler": built.get("compiler"),
             "reason": library.missing,

@@ -113,6 +113,17 @@ def isa(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def winograd(on: bool) -> Iterator[None]:
+    """Whether Winograd's algorithm serves where it is faster, or the direct one everywhere."""
+    assert library.core is not None
+    library.core.set_winograd(on)
+    try:
+        yield
+    finally:
+        library.core.set_winograd(True)
+
+
+@contextmanager
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -54,6 +54,17 @@ def test_the_command_line_says_which_instruction_sets_there_are() -> None:
     )
 
 
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_environment_chooses_the_algorithm(value: str) -> None:
+    result = python("import mnist_fast; print(mnist_fast.backend_info()['cpu']['winograd'])", MNIST_FAST_WINOGRAD=value)
+    assert result.stdout.strip() == str(value == "1"), result.stderr
+
+
+def test_an_unknown_algorithm() -> None:
+    result = python("import mnist_fast", MNIST_FAST_WINOGRAD="maybe")
+    assert "MNIST_FAST_WINOGRAD=maybe: choose 0 (the direct algorithm everywhere) or 1" in result.stderr
+
+
 def test_an_unknown_backend() -> None:
     result = python("import mnist_fast", MNIST_FAST_BACKEND="magic")
     assert "MNIST_FAST_BACKEND=magic: choose auto, fused or stock" in result.stderr

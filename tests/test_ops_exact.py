@@ -9,7 +9,7 @@ import torch
 from cases import ALL, REFERENCE, Block, any_block, integers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import ISAS, assert_equal, fused, isa, run, stock, threads
+from oracle import ISAS, assert_equal, fused, isa, run, stock, threads, winograd
 
 
 @pytest.mark.parametrize("name", ISAS)
@@ -23,6 +23,15 @@ def test_every_shape_on_every_instruction_set(case: Block, name: str, dtype: tor
     expected = {result: value.to(dtype) for result, value in run(stock, case, tensors, torch.float64).items()}
     with isa(name):
         assert_equal(run(fused, case, tensors, dtype), expected)
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("case", [case for case in ALL if case.k == (3, 3)], ids=str)
+def test_the_direct_algorithm_where_winograd_would_serve(case: Block, name: str) -> None:
+    tensors = integers(case, 3)
+    expected = run(stock, case, tensors, torch.float64)
+    with isa(name), winograd(False):
+        assert_equal(run(fused, case, tensors, torch.float32), expected)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 33])

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/isa.h"
 #include "core/reference.h"
 #include "core/scratch.h"
 #include "cpu/layout.h"
@@ -84,7 +85,7 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
     T* const bias = scratch<T>(Slot::kPartial, channels);
     for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? static_cast<T>(a.bias[o]) : T(0);
     T* filter = nullptr;
-    if (cpu::suits_winograd(p)) {
+    if (winograd() && cpu::suits_winograd(p)) {
         filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes));
         kernels.winograd_filter(p, weight, filter);
     }

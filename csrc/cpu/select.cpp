@@ -30,6 +30,7 @@ const std::vector<Isa>& isas() {
 }
 
 std::atomic<size_t> active{0};
+std::atomic<bool> winograd_on{true};
 
 }  // namespace
 
@@ -52,6 +53,10 @@ void set_isa(const std::string& name) {
     }
     throw std::invalid_argument("no instruction set '" + name + "' on this machine; it has " + choices);
 }
+
+bool winograd() { return winograd_on; }
+
+void set_winograd(bool on) { winograd_on = on; }
 
 namespace cpu {
 

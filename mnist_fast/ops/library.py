@@ -62,6 +62,12 @@ if core is not None and _forced_isa:
     except ValueError as error:
         raise UsageError(f"MNIST_FAST_ISA={_forced_isa}: {error}") from None
 
+_winograd = os.environ.get("MNIST_FAST_WINOGRAD", "1")
+if _winograd not in ("0", "1"):
+    raise UsageError(f"MNIST_FAST_WINOGRAD={_winograd}: choose 0 (the direct algorithm everywhere) or 1")
+if core is not None:
+    core.set_winograd(_winograd == "1")
+
 backend = os.environ.get("MNIST_FAST_BACKEND", "auto")
 if backend not in ("auto", "fused", "stock"):
     raise UsageError(f"MNIST_FAST_BACKEND={backend}: choose auto, fused or stock")
