@@ -58,16 +58,10 @@ struct BlockCase {
         Buffer<T> in_x(x, at), in_w(w, at), in_b(b, at), y(unwritten<T>(y_layout.size), at);
         Buffer<uint8_t> code(std::vector<uint8_t>(code_size(), 99), at);
         for (Buffer<T>* operand : {&in_x, &in_w, &in_b}) operand->freeze();
-        const ForwardArgs<T> args{p,
-                                  in_x.data(),
-                                  x_layout.strides,
-                                  in_w.data(),
-                                  w_layout.strides,
-                                  b.empty() ? nullptr : in_b.data(),
-                                  y.data(),
-                                  y_layout.strides,
-                                  wants_gradients() ? code.data() : nullptr};
-        by_reference ? reference_forward(args) : mnist_fast::forward(args, kThreads);
+        const ForwardArgs<T> args{p,           in_x.data(),      x_layout.strides,
+                                  in_w.data(), w_layout.strides, b.empty() ? nullptr : in_b.data(),
+                                  y.data(),    y_layout.strides, wants_gradients() ? code.data() : nullptr};
+        call(at, [&] { by_reference ? reference_forward(args) : mnist_fast::forward(args, kThreads); });
         return {y.values(), code.values()};
     }
 
@@ -91,11 +85,20 @@ struct BlockCase {
                                    wants_gw ? gw.data() : nullptr,
                                    gw_layout.strides,
                                    wants_gb ? gb.data() : nullptr};
-        by_reference ? reference_backward(args) : mnist_fast::backward(args, kThreads);
+        call(at, [&] { by_reference ? reference_backward(args) : mnist_fast::backward(args, kThreads); });
         return {gx.values(), gw.values(), gb.values()};
     }
 
   private:
+    // From a new thread where memory ends at a guard: its scratch memory is then as small as this problem needs it.
+    template <typename Call>
+    static void call(Placement at, Call work) {
+        if (at == Placement::kEndsAtGuard)
+            std::thread(work).join();
+        else
+            work();
+    }
+
     // What lies between a tensor's elements has to stay like this.
     template <typename U>
     static std::vector<U> unwritten(int64_t size) {

@@ -38,10 +38,10 @@ void describe(const ConvPool& p, const char* dtype) {
                   p.stride_w, p.pad_h, p.pad_w, p.pool_h, p.pool_w, p.pool_stride_h, p.pool_stride_w, p.relu);
 }
 
-void on_crash(int) {
-    constexpr char kWhat[] = "access beyond a buffer: ";
+void on_crash(int signal) {
+    const char* const what = signal == SIGABRT ? "aborted: " : "access beyond a buffer: ";
     const bool said =
-        write(STDERR_FILENO, kWhat, sizeof kWhat - 1) > 0 && write(STDERR_FILENO, current, std::strlen(current)) > 0;
+        write(STDERR_FILENO, what, std::strlen(what)) > 0 && write(STDERR_FILENO, current, std::strlen(current)) > 0;
     _exit(said ? 1 : 2);
 }
 
@@ -164,7 +164,8 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 template <typename T>
 void require_close(const std::vector<T>& got, const std::vector<double>& exact, const std::vector<double>& magnitude,
                    const char* what) {
-    const double unit = std::numeric_limits<Compute<T>>::epsilon() / 2, stored = std::is_same_v<T, bfloat16> ? 0x1p-8 : 0;
+    const double unit = std::numeric_limits<Compute<T>>::epsilon() / 2,
+                 stored = std::is_same_v<T, bfloat16> ? 0x1p-8 : 0;
     bool close = true;
     for (size_t i = 0; i < got.size(); ++i)
         close &= std::fabs(static_cast<double>(got[i]) - exact[i]) <=
@@ -219,8 +220,8 @@ void check_normals(const char* dtype) {
 
 // --- bfloat16 -------------------------------------------------------------------------------------------------------
 
-// Every bfloat16 comes back unchanged, and between each two of one sign, what lies in the lower half goes down, what lies
-// in the upper half up, and the middle to the one whose last bit is 0.
+// Every bfloat16 comes back unchanged, and between each two of one sign, what lies in the lower half goes down, what
+// lies in the upper half up, and the middle to the one whose last bit is 0.
 void check_bfloat16() {
     for (uint32_t high = 0; high < 0x10000; ++high)
         for (uint32_t low : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
@@ -309,6 +310,7 @@ void check_refusals() {
     expect<std::length_error>(output, "do not fit");
     try {
         set_isa("avx9000");
+        std::fprintf(stderr, "expected an error for an unknown instruction set\n");
         std::exit(1);
     } catch (const std::invalid_argument&) {
     }
@@ -318,7 +320,7 @@ void check_refusals() {
 
 int main(int argc, char** argv) {
     const int problems = argc > 1 ? std::atoi(argv[1]) : 200;
-    for (int signal : {SIGSEGV, SIGBUS}) std::signal(signal, on_crash);
+    for (int signal : {SIGSEGV, SIGBUS, SIGABRT}) std::signal(signal, on_crash);
     check_refusals();
     check_bfloat16();
     for (int i = 0; i < problems; ++i) {

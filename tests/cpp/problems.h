@@ -81,7 +81,7 @@ inline ConvPoolSizes usual_sizes() {
     const int64_t k = one_of({3, 3, 5}), pool = draw(1, 3);
     ConvPoolSizes s{};
     s.n = draw(1, 4);
-    s.c = one_of({1, 3, 6, 8, 16, 24, 32});
+    s.c = one_of({1, 1, 3, 6, 8, 16, 24, 32});
     s.o = one_of({6, 8, 16, 24, 32, 64});
     s.h = s.w = draw(5, 17);
     s.kh = s.kw = k;
