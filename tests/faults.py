@@ -18,7 +18,7 @@ class Fault:
     old: str
     new: str
     meaning: str
-    needs: str = "scalar"  # the smallest instruction set that reaches it
+    needs: str = "scalar"  # the smallest instruction set that reaches it, or the processor's flag for it
 
     @property
     def is_statement(self) -> bool:
@@ -207,6 +207,27 @@ FAULTS = (
     Fault("transpose-beyond-the-last-column", "cpu/vector.inc",
           "min(lanes<T>, columns - j)", "lanes<T>",
           "whole squares are stored"),
+    # --- bfloat16.inc
+    Fault("pairs-lose-the-odd-winner", "cpu/bfloat16.inc",
+          "round_up(count, 2)", "count / 2 * 2",
+          "the last one is left out", needs="avx512_bf16"),
+    Fault("pairs-count-the-odd-winner-twice", "cpu/bfloat16.inc",
+          "grad[count] = 0;", "grad[count] = grad[count > 0 ? count - 1 : 0];",
+          "what makes the number even has a gradient", needs="avx512_bf16"),
+    Fault("pairs-swapped", "cpu/bfloat16.inc",
+          "static_cast<uint32_t>(bits >> 16 & 0xffff) | static_cast<uint32_t>(bits >> 32 & 0xffff0000)",
+          "static_cast<uint32_t>(bits >> 48) | static_cast<uint32_t>(bits & 0xffff0000)",
+          "each winner gets the other one's gradient", needs="avx512_bf16"),
+    Fault("pairs-beyond-the-row", "cpu/bfloat16.inc",
+          "elements > v * lanes<float> ? elements - v * lanes<float> : 0", "lanes<float>",
+          "whole vectors are read and written", needs="avx512_bf16"),
+    Fault("pairs-taken-to-be-in-order", "cpu/layout.h",
+          "i / 4 * 16 + lane * 4 + i % 4", "lane * 8 + i",
+          "interleaving permutes them", needs="avx512_bf16"),
+    Fault("pairs-with-the-lists-of-float", "cpu/block.cpp",
+          "cpu::channel_list_capacity(p, kernels.lanes, sizeof(S))",
+          "cpu::channel_list_capacity(p, kernels.lanes, sizeof(T))",
+          "a strip of bfloat16 has more rows", needs="avx512_bf16"),
     # --- samples.cpp
     Fault("padding-not-cleared", "cpu/samples.cpp",
           "clear(to + row_size - pad, pad);", ";",
@@ -272,8 +293,8 @@ FAULTS = (
           "n + 1 == p.n || a.input_strides.n < p.h * p.w * p.c", "n + 1 == p.n",
           "behind every sample, where all are the same"),
     Fault("weights-taken-for-contiguous", "cpu/block.cpp",
-          "*to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T(0);",
-          "*to++ = kx < p.kw ? static_cast<T>(a.weight[((o * p.c + c) * p.kh + ky) * p.kw + kx]) : T(0);",
+          "*to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T{};",
+          "*to++ = kx < p.kw ? static_cast<T>(a.weight[((o * p.c + c) * p.kh + ky) * p.kw + kx]) : T{};",
           "whatever their strides"),
     Fault("bias-beyond-the-last", "cpu/block.cpp",
           "a.bias && o < p.o", "a.bias != nullptr",

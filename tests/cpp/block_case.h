@@ -41,12 +41,13 @@ struct BlockCase {
     std::vector<T> x, w, b, g;  // all memory between a tensor's first and last element; b is empty where there is none
     bool wants_gx = true, wants_gw = true, wants_gb = true;
 
-    explicit BlockCase(const ConvPool& problem)
+    // layout: of what is only read.
+    BlockCase(const ConvPool& problem, Layout (*layout)(int64_t n, int64_t c, int64_t h, int64_t w))
         : p(problem),
-          x_layout(any_view(p.n, p.c, p.h, p.w)),
-          w_layout(any_view(p.o, p.c, p.kh, p.kw)),
+          x_layout(layout(p.n, p.c, p.h, p.w)),
+          w_layout(layout(p.o, p.c, p.kh, p.kw)),
           y_layout(any_layout(p.n, p.o, p.out_h, p.out_w)),
-          g_layout(any_view(p.n, p.o, p.out_h, p.out_w)),
+          g_layout(layout(p.n, p.o, p.out_h, p.out_w)),
           gx_layout(any_layout(p.n, p.c, p.h, p.w)),
           gw_layout(any_layout(p.o, p.c, p.kh, p.kw)) {}
 
