@@ -1,96 +1,31 @@
-// The kernels without torch: random problems on every instruction set and several thread counts against the reference.
-// Operands are small integers, so results must be equal. Every buffer is exactly as large as it has to be and lies
-// where an access beyond it is noticed (buffer.h); a crash names the problem that was being computed.
+// The kernels without torch, on every instruction set and several thread counts, judged in four ways:
+// - small integers and non-finite numbers among them against the reference, to the bit: sums of integers are exact;
+// - real numbers against float64, within the rounding of the sums they come from, and bitwise alike for any threads;
+// - every buffer is exactly as large as it has to be and lies where an access beyond it is noticed (buffer.h,
+//   scratch_memory.cpp); a crash names the problem that was being computed;
+// - sizes beyond the kernels' limits are refused, and bfloat16 rounds to the nearest.
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
-#include <random>
+#include <limits>
 #include <stdexcept>
 #include <string>
-#include <thread>
+#include <type_traits>
 #include <vector>
 
-#include "buffer.h"
-#include "core/block.h"
+#include "block_case.h"
 #include "core/geometry.h"
 #include "core/isa.h"
-#include "core/reference.h"
 
 namespace {
 
 using namespace mnist_fast;
 
-int64_t thread_count = 1;
-
-const Parallel kThreads{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
-    std::vector<std::thread> threads;
-    for (int64_t t = 0; t < thread_count; ++t)
-        threads.emplace_back(body, context, count * t / thread_count, count * (t + 1) / thread_count);
-    for (std::thread& thread : threads) thread.join();
-}};
-
-std::mt19937 random_bits(1);
-
-int64_t draw(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
-
-int64_t one_of(std::initializer_list<int64_t> choices) {
-    return choices.begin()[draw(0, static_cast<int64_t>(choices.size()) - 1)];
-}
-
-template <typename T>
-std::vector<T> integers(int64_t size, int64_t bound) {
-    std::vector<T> values(static_cast<size_t>(size));
-    for (T& value : values) value = T(static_cast<float>(draw(-bound, bound)));
-    return values;
-}
-
-Strides contiguous(int64_t c, int64_t h, int64_t w) { return {c * h * w, h * w, w, 1}; }
-Strides channels_last(int64_t c, int64_t h, int64_t w) { return {c * h * w, 1, w * c, c}; }
-Strides any_format(int64_t c, int64_t h, int64_t w) {
-    return draw(0, 1) ? contiguous(c, h, w) : channels_last(c, h, w);
-}
-
-// Any sizes that the kernels cover.
-ConvPoolSizes arbitrary_sizes() {
-    ConvPoolSizes s{draw(0, 5), draw(1, 20),    draw(1, 20), draw(1, 20), draw(1, 40), draw(1, 7), draw(1, 7),
-                    draw(1, 2), draw(1, 2),     0,           0,           draw(1, 4),  draw(1, 4), draw(1, 4),
-                    draw(1, 4), draw(0, 1) == 1};
-    s.pad_h = draw(0, s.kh - 1);
-    s.pad_w = draw(0, s.kw - 1);
-    return s;
-}
-
-// Layers as networks have them, for which there are special paths: square, stride 1, even channels, plain pooling.
-ConvPoolSizes usual_sizes() {
-    const int64_t k = one_of({3, 3, 5}), pool = draw(1, 3);
-    ConvPoolSizes s{};
-    s.n = draw(1, 4);
-    s.c = one_of({1, 3, 6, 8, 16, 24, 32});
-    s.o = one_of({6, 8, 16, 24, 32, 64});
-    s.h = s.w = draw(5, 17);
-    s.kh = s.kw = k;
-    s.stride_h = s.stride_w = 1;
-    s.pad_h = s.pad_w = draw(0, 1) * (k / 2);
-    s.pool_h = s.pool_w = s.pool_stride_h = s.pool_stride_w = pool;
-    s.relu = draw(0, 1) == 1;
-    return s;
-}
-
-// A problem of a size that the reference computes quickly.
-ConvPool random_problem() {
-    for (;;) {
-        const ConvPoolSizes s = draw(0, 1) ? arbitrary_sizes() : usual_sizes();
-        if (s.n * s.c * s.o * s.h * s.w * s.kh * s.kw > 2000000) continue;
-        try {
-            return make_conv_pool(s);
-        } catch (const std::invalid_argument&) {
-        }
-    }
-}
+constexpr Placement kPlacements[] = {Placement::kHeap, Placement::kStartsAtGuard, Placement::kEndsAtGuard};
 
 // What is being computed, spelt out beforehand: a signal handler may not do it.
 char current[512];
@@ -103,63 +38,215 @@ void describe(const ConvPool& p, const char* dtype) {
                   p.stride_w, p.pad_h, p.pad_w, p.pool_h, p.pool_w, p.pool_stride_h, p.pool_stride_w, p.relu);
 }
 
-void on_crash(int) {
-    constexpr char kWhat[] = "access beyond a buffer: ";
+void on_crash(int signal) {
+    const char* const what = signal == SIGABRT ? "aborted: " : "access beyond a buffer: ";
     const bool said =
-        write(STDERR_FILENO, kWhat, sizeof kWhat - 1) > 0 && write(STDERR_FILENO, current, std::strlen(current)) > 0;
+        write(STDERR_FILENO, what, std::strlen(what)) > 0 && write(STDERR_FILENO, current, std::strlen(current)) > 0;
     _exit(said ? 1 : 2);
 }
 
 void require(bool condition, const char* what) {
     if (condition) return;
-    std::fprintf(stderr, "%s differs: %s", what, current);
+    std::fprintf(stderr, "%s: %s", what, current);
     std::exit(1);
 }
 
+// --- exact: integers ------------------------------------------------------------------------------------------------
+
 template <typename T>
-void check_against_reference(const char* dtype) {
-    const ConvPool p = random_problem();
-    const std::vector<T> x = integers<T>(p.n * p.c * p.h * p.w, 4), w = integers<T>(p.o * p.c * p.kh * p.kw, 2),
-                         b = integers<T>(p.o, 8), g = integers<T>(p.n * p.o * p.out_positions(), 2);
-    const Strides sx = any_format(p.c, p.h, p.w), sw = any_format(p.c, p.kh, p.kw),
-                  sy = any_format(p.o, p.out_h, p.out_w), sg = any_format(p.o, p.out_h, p.out_w);
+std::vector<T> integers(int64_t size, int64_t bound) {
+    std::vector<T> values(static_cast<size_t>(size));
+    for (T& value : values) value = T(static_cast<float>(draw(-bound, bound)));
+    return values;
+}
 
-    struct Results {
-        std::vector<T> y, gx, gw, gb;
-        std::vector<uint8_t> code;
-    };
-    const auto run = [&](bool reference, Placement at) {
-        const auto unwritten = [](const std::vector<T>& like) { return std::vector<T>(like.size(), T(99)); };
-        Buffer<T> in_x(x, at), in_w(w, at), in_b(b, at), in_g(g, at);
-        Buffer<T> y(unwritten(g), at), gx(unwritten(x), at), gw(unwritten(w), at), gb(unwritten(b), at);
-        Buffer<uint8_t> code(std::vector<uint8_t>(g.size(), 99), at);
-        for (Buffer<T>* operand : {&in_x, &in_w, &in_b, &in_g}) operand->freeze();
+template <typename T>
+void set_some(std::vector<T>& values) {
+    const float special = draw(0, 2) == 0   ? std::numeric_limits<float>::quiet_NaN()
+                          : draw(0, 1) == 0 ? std::numeric_limits<float>::infinity()
+                                            : -std::numeric_limits<float>::infinity();
+    const int64_t last = static_cast<int64_t>(values.size()) - 1;
+    if (last < 0) return;
+    values[static_cast<size_t>(one_of({0, last, draw(0, last)}))] = T(special);
+    values[static_cast<size_t>(draw(0, last))] = T(special);
+}
 
-        const ForwardArgs<T> f{p, in_x.data(), sx, in_w.data(), sw, in_b.data(), y.data(), sy, code.data()};
-        reference ? reference_forward(f) : forward(f, kThreads);
-        code.freeze();
-        const BackwardArgs<T> back{p,           in_g.data(), sg, in_x.data(), sx, in_w.data(), sw,
-                                   code.data(), gx.data(),   sx, gw.data(),   sw, gb.data()};
-        reference ? reference_backward(back) : backward(back, kThreads);
-        return Results{y.values(), gx.values(), gw.values(), gb.values(), code.values()};
-    };
+// Gradients that ReLU blocks are not multiplied by zero, they are not looked at.
+template <typename T>
+void spoil_blocked_gradients(BlockCase<T>& k, const std::vector<uint8_t>& code) {
+    const Strides& s = k.g_layout.strides;
+    size_t at = 0;
+    for (int64_t n = 0; n < k.p.n; ++n)
+        for (int64_t y = 0; y < k.p.out_h; ++y)
+            for (int64_t x = 0; x < k.p.out_w; ++x)
+                for (int64_t o = 0; o < k.p.o; ++o)
+                    if (code[at++] == kDead)
+                        k.g[static_cast<size_t>(n * s.n + o * s.c + y * s.h + x * s.w)] =
+                            T(std::numeric_limits<float>::infinity());
+}
+
+template <typename T>
+bool same(T a, T b) {
+    return a == b || (a != a && b != b);
+}
+
+// `spreads`: a kernel may multiply a non-finite number with zeros that the reference leaves out.
+template <typename T>
+void compare(const std::vector<T>& got, const std::vector<T>& expected, bool spreads, const char* what) {
+    bool equal = got.size() == expected.size();
+    for (size_t i = 0; equal && i < got.size(); ++i)
+        equal = same(got[i], expected[i]) || (spreads && !std::isfinite(static_cast<double>(got[i])));
+    require(equal, what);
+}
+
+template <typename T>
+void check_integers(const char* dtype) {
+    BlockCase<T> k(random_problem(2000000), any_view);
+    k.x = integers<T>(k.x_layout.size, 4);
+    k.w = integers<T>(k.w_layout.size, 2);
+    k.b = integers<T>(draw(0, 3) ? k.p.o : 0, 8);
+    k.g = integers<T>(k.g_layout.size, 2);
+    if (draw(0, 3) == 0) k.wants_gx = draw(0, 1), k.wants_gw = draw(0, 1), k.wants_gb = draw(0, 1);
+
+    enum { kNone, kInput, kWeight, kBias, kGradOutput };
+    const bool padded = k.p.pad_h || k.p.pad_w;
+    int64_t special = draw(0, 1) ? int64_t{kNone} : draw(kInput, kGradOutput);
+    if (padded && special == kWeight) special = kNone;  // the kernels multiply the padding's zeros, the reference skips
+    if (special == kInput) set_some(k.x);
+    if (special == kWeight) set_some(k.w);
+    if (special == kBias) set_some(k.b);
+    if (special == kGradOutput) set_some(k.g);
+
     thread_count = 1;
-    describe(p, dtype);
-    const Results expected = run(true, Placement::kHeap);
+    describe(k.p, dtype);
+    const Outputs<T> y = k.forward(true, Placement::kHeap);
+    if (!k.g_layout.overlaps && draw(0, 1)) spoil_blocked_gradients(k, y.code);
+    const Gradients<T> g = k.backward(y.code, true, Placement::kHeap);
+    const bool gx_spreads = special == kWeight && std::is_same_v<T, bfloat16>;  // pairs are filled up with zeros
+    const bool gw_spreads = special == kInput || (special == kGradOutput && padded);
     for (const std::string& isa : available_isas()) {
         set_isa(isa);
-        for (Placement at : {Placement::kHeap, Placement::kStartsAtGuard, Placement::kEndsAtGuard}) {
+        for (Placement at : kPlacements) {
             thread_count = one_of({1, 2, 3, 4, 8});
-            describe(p, dtype);
-            const Results got = run(false, at);
-            require(got.y == expected.y, "output");
-            require(got.code == expected.code, "code");
-            require(got.gx == expected.gx, "input gradient");
-            require(got.gw == expected.gw, "weight gradient");
-            require(got.gb == expected.gb, "bias gradient");
+            set_winograd(draw(0, 3));
+            describe(k.p, dtype);
+            const Outputs<T> got_y = k.forward(false, at);
+            compare(got_y.y, y.y, false, "output differs");
+            require(got_y.code == y.code, "code differs");
+            if (!k.wants_gradients()) continue;
+            const Gradients<T> got = k.backward(y.code, false, at);
+            compare(got.x, g.x, gx_spreads, "input gradient differs");
+            compare(got.w, g.w, gw_spreads, "weight gradient differs");
+            compare(got.b, g.b, false, "bias gradient differs");
         }
     }
 }
+
+// --- real numbers ---------------------------------------------------------------------------------------------------
+
+template <typename T>
+std::vector<T> normals(int64_t size) {
+    std::normal_distribution<float> normal;
+    std::vector<T> values(static_cast<size_t>(size));
+    for (T& value : values) value = T(normal(random_bits));
+    return values;
+}
+
+template <typename T>
+std::vector<double> in_double(const std::vector<T>& values) {
+    return {values.begin(), values.end()};
+}
+
+template <typename T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+// The error of each result is within 16 roundings of the sum of absolute products behind it, and the one of storing it.
+template <typename T>
+void require_close(const std::vector<T>& got, const std::vector<double>& exact, const std::vector<double>& magnitude,
+                   const char* what) {
+    const double unit = std::numeric_limits<Compute<T>>::epsilon() / 2,
+                 stored = std::is_same_v<T, bfloat16> ? 0x1p-8 : 0;
+    bool close = true;
+    for (size_t i = 0; i < got.size(); ++i)
+        close &= std::fabs(static_cast<double>(got[i]) - exact[i]) <=
+                 16 * unit * std::fabs(magnitude[i]) + stored * std::fabs(exact[i]);
+    require(close, what);
+}
+
+template <typename T>
+void check_normals(const char* dtype) {
+    // No expanded views: the roundings of equal numbers do not cancel.
+    BlockCase<T> k(random_problem(200000), any_layout);
+    k.x = normals<T>(k.x_layout.size);
+    k.w = normals<T>(k.w_layout.size);
+    k.b = normals<T>(k.p.o);
+    k.g = normals<T>(k.g_layout.size);
+
+    BlockCase<double> wide(k.p, any_layout);
+    wide.x_layout = k.x_layout, wide.w_layout = k.w_layout, wide.y_layout = k.y_layout;
+    wide.g_layout = k.g_layout, wide.gx_layout = k.gx_layout, wide.gw_layout = k.gw_layout;
+    wide.x = in_double(k.x), wide.w = in_double(k.w), wide.b = in_double(k.b), wide.g = in_double(k.g);
+    BlockCase<double> absolute = wide;
+    absolute.p.relu = false;
+    for (std::vector<double>* operand : {&absolute.x, &absolute.w, &absolute.b, &absolute.g})
+        for (double& value : *operand) value = std::fabs(value);
+    const Outputs<double> exact_y = wide.forward(true, Placement::kHeap);
+    const Outputs<double> magnitude_y = absolute.forward(true, Placement::kHeap);
+
+    for (const std::string& isa : available_isas()) {
+        set_isa(isa);
+        set_winograd(draw(0, 3));
+        thread_count = 1;
+        describe(k.p, dtype);
+        const Outputs<T> y = k.forward(false, Placement::kHeap);
+        const Gradients<T> g = k.backward(y.code, false, Placement::kHeap);
+        require_close(y.y, exact_y.y, magnitude_y.y, "output is inaccurate");
+        // Of nearly equal positions rounding decides which wins: the gradients follow the kernel's own.
+        const Gradients<double> exact = wide.backward(y.code, true, Placement::kHeap);
+        const Gradients<double> magnitude = absolute.backward(y.code, true, Placement::kHeap);
+        require_close(g.x, exact.x, magnitude.x, "input gradient is inaccurate");
+        require_close(g.w, exact.w, magnitude.w, "weight gradient is inaccurate");
+        require_close(g.b, exact.b, magnitude.b, "bias gradient is inaccurate");
+        for (int64_t count : {2, 3, 4, 8}) {
+            thread_count = count;
+            describe(k.p, dtype);
+            const Outputs<T> again = k.forward(false, Placement::kHeap);
+            require(same_bits(again.y, y.y) && again.code == y.code, "output depends on the threads");
+            const Gradients<T> again_g = k.backward(y.code, false, Placement::kHeap);
+            require(same_bits(again_g.x, g.x), "input gradient depends on the threads");
+            require(same_bits(again_g.w, g.w), "weight gradient depends on the threads");
+            require(same_bits(again_g.b, g.b), "bias gradient depends on the threads");
+        }
+    }
+}
+
+// --- bfloat16 -------------------------------------------------------------------------------------------------------
+
+// Every bfloat16 comes back unchanged, and between each two of one sign, what lies in the lower half goes down, what
+// lies in the upper half up, and the middle to the one whose last bit is 0.
+void check_bfloat16() {
+    for (uint32_t high = 0; high < 0x10000; ++high)
+        for (uint32_t low : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
+            const uint32_t bits = high << 16 | low;
+            float value;
+            std::memcpy(&value, &bits, sizeof value);
+            const bfloat16 got(value);
+            std::snprintf(current, sizeof current, "of the float with bits %08x: %04x\n", bits, got.bits);
+            if (std::isnan(value)) {
+                require(std::isnan(static_cast<float>(got)), "bfloat16 lost the NaN");
+                continue;
+            }
+            const bool up = low > 0x8000 || (low == 0x8000 && high % 2 == 1);
+            require(got.bits == high + up, "wrong bfloat16");
+            const uint32_t back = static_cast<uint32_t>(got.bits) << 16;
+            const float widened = got;
+            require(std::memcmp(&widened, &back, sizeof widened) == 0, "wrong float from the bfloat16");
+        }
+}
+
+// --- refusals -------------------------------------------------------------------------------------------------------
 
 template <typename Error>
 void expect(const ConvPoolSizes& sizes, const char* what) {
@@ -175,22 +262,59 @@ void expect(const ConvPoolSizes& sizes, const char* what) {
 }
 
 void check_refusals() {
-    const ConvPoolSizes good{1, 1, 9, 9, 1, 3, 3, 1, 1, 0, 0, 2, 2, 2, 2, true};
-    const auto with = [&](int64_t ConvPoolSizes::* field, int64_t value) {
-        ConvPoolSizes sizes = good;
+    using Sizes = ConvPoolSizes;
+    const Sizes good{1, 1, 9, 9, 1, 3, 3, 1, 1, 0, 0, 2, 2, 2, 2, true};
+    const auto with = [&](int64_t Sizes::* field, int64_t value) {
+        Sizes sizes = good;
         sizes.*field = value;
         return sizes;
     };
-    make_conv_pool(good);
-    expect<std::invalid_argument>(with(&ConvPoolSizes::kh, 8), "kernel height must be between 1 and 7, got 8");
-    expect<std::invalid_argument>(with(&ConvPoolSizes::stride_w, 3), "stride must be 1 or 2, got 3");
-    expect<std::invalid_argument>(with(&ConvPoolSizes::pad_h, 3), "padding must be smaller than the kernel, got 3");
-    expect<std::invalid_argument>(with(&ConvPoolSizes::h, 2), "pooled output must not be empty");
-    expect<std::invalid_argument>(with(&ConvPoolSizes::pool_h, 0), "pool height must be positive, got 0");
-    expect<std::invalid_argument>(with(&ConvPoolSizes::h, int64_t{1} << 31), "less than 2^31");
-    expect<std::length_error>(with(&ConvPoolSizes::n, int64_t{1} << 60), "do not fit");
+    using Invalid = std::invalid_argument;
+    const ConvPool p = make_conv_pool(good);
+    std::snprintf(current, sizeof current, "%ld x %ld\n", p.out_h, p.out_w);
+    require(p.out_h == 3 && p.out_w == 3, "wrong output size");
+    expect<Invalid>(with(&Sizes::n, -1), "batch size must not be negative, got -1");
+    for (auto [field, message] : {std::pair(&Sizes::c, "input channels must be positive, got 0"),
+                                  std::pair(&Sizes::o, "output channels must be positive, got 0"),
+                                  std::pair(&Sizes::h, "input height must be positive, got 0"),
+                                  std::pair(&Sizes::w, "input width must be positive, got 0"),
+                                  std::pair(&Sizes::pool_h, "pool height must be positive, got 0"),
+                                  std::pair(&Sizes::pool_w, "pool width must be positive, got 0"),
+                                  std::pair(&Sizes::pool_stride_h, "pool stride must be positive, got 0"),
+                                  std::pair(&Sizes::pool_stride_w, "pool stride must be positive, got 0")})
+        expect<Invalid>(with(field, 0), message);
+    for (int64_t kernel : {0, 8}) {
+        expect<Invalid>(with(&Sizes::kh, kernel), "kernel height must be between 1 and 7, got");
+        expect<Invalid>(with(&Sizes::kw, kernel), "kernel width must be between 1 and 7, got");
+    }
+    for (int64_t stride : {0, 3})
+        for (auto field : {&Sizes::stride_h, &Sizes::stride_w})
+            expect<Invalid>(with(field, stride), "stride must be 1 or 2, got");
+    for (int64_t pad : {-1, 3})
+        for (auto field : {&Sizes::pad_h, &Sizes::pad_w})
+            expect<Invalid>(with(field, pad), "padding must be smaller than the kernel, got");
+    expect<Invalid>(with(&Sizes::h, 2), "pooled output must not be empty; its height, got 0");
+    expect<Invalid>(with(&Sizes::w, 2), "pooled output must not be empty; its width, got 0");
+    expect<Invalid>(with(&Sizes::h, 3), "pooled output must not be empty; its height, got 0");
+
+    // The code of a position is a byte, and one of its values means that there is none.
+    Sizes window = good;
+    window.h = window.w = 40, window.pool_h = 15, window.pool_w = 17;
+    make_conv_pool(window);
+    window.pool_h = 16, window.pool_w = 16;
+    expect<Invalid>(window, "at most 255 positions");
+
+    expect<Invalid>(with(&Sizes::h, int64_t{1} << 31), "a sample's elements must number less than 2^31");
+    expect<Invalid>(with(&Sizes::c, int64_t{1} << 24), "a sample's elements must number less than 2^31");
+    make_conv_pool(with(&Sizes::o, INT32_MAX / 57));  // three rows of 3 + 16
+    expect<Invalid>(with(&Sizes::o, INT32_MAX / 57 + 1), "the weight's elements must number less than 2^31");
+    expect<std::length_error>(with(&Sizes::n, int64_t{1} << 60), "do not fit");
+    Sizes output = with(&Sizes::n, int64_t{1} << 50);  // the input fits, the output does not
+    output.o = 1 << 20;
+    expect<std::length_error>(output, "do not fit");
     try {
         set_isa("avx9000");
+        std::fprintf(stderr, "expected an error for an unknown instruction set\n");
         std::exit(1);
     } catch (const std::invalid_argument&) {
     }
@@ -200,12 +324,16 @@ void check_refusals() {
 
 int main(int argc, char** argv) {
     const int problems = argc > 1 ? std::atoi(argv[1]) : 200;
-    for (int signal : {SIGSEGV, SIGBUS}) std::signal(signal, on_crash);
+    for (int signal : {SIGSEGV, SIGBUS, SIGABRT}) std::signal(signal, on_crash);
     check_refusals();
+    check_bfloat16();
     for (int i = 0; i < problems; ++i) {
-        check_against_reference<float>("float32");
-        check_against_reference<double>("float64");
-        check_against_reference<bfloat16>("bfloat16");
+        check_integers<float>("float32");
+        check_integers<double>("float64");
+        check_integers<bfloat16>("bfloat16");
+        check_normals<float>("float32");
+        check_normals<double>("float64");
+        check_normals<bfloat16>("bfloat16");
     }
     std::printf("%d problems agree on", 3 * problems);
     for (const std::string& isa : available_isas()) std::printf(" %s", isa.c_str());
