@@ -101,7 +101,7 @@ void compare(const std::vector<T>& got, const std::vector<T>& expected, bool spr
 
 template <typename T>
 void check_integers(const char* dtype) {
-    BlockCase<T> k(random_problem(2000000), any_view);
+    BlockCase<T> k(random_problem(3000000), any_view);
     k.x = integers<T>(k.x_layout.size, 4);
     k.w = integers<T>(k.w_layout.size, 2);
     k.b = integers<T>(draw(0, 3) ? k.p.o : 0, 8);

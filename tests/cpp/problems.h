@@ -105,11 +105,31 @@ inline ConvPoolSizes lopsided_sizes() {
     return s;
 }
 
+// Where random sizes seldom get.
+inline ConvPoolSizes rare_sizes() {
+    const bool relu = draw(0, 1) == 1;
+    switch (draw(0, 4)) {
+        // Strips that have more rows in bfloat16 than in float, and fill their lists.
+        case 0: return {8, 32, 9, 40, 32, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, relu};
+        // A row with more windows than are listed together.
+        case 1: return {1, 6, 5, 150, 6, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
+        // One channel, in windows with gaps.
+        case 2: return {2, 1, 9, 9, 40, 3, 3, 1, 1, 0, 0, 1, 1, 2, 2, relu};
+        // Winograd's tiles: one more than are transformed together, or a few more.
+        case 3: return {4, 20, 8, 26, 20, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
+        // Groups of channels that go beyond the last, where vectors run over windows.
+        default: return {3, 1, 11, 12, draw(5, 8), 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
+    }
+}
+
 // A problem of a size that the reference computes quickly.
 inline ConvPool random_problem(int64_t most_products) {
     for (;;) {
-        const int64_t kind = draw(0, 2);
-        const ConvPoolSizes s = kind == 0 ? arbitrary_sizes() : kind == 1 ? usual_sizes() : lopsided_sizes();
+        const int64_t kind = draw(0, 6);
+        const ConvPoolSizes s = kind < 2   ? arbitrary_sizes()
+                                : kind < 4 ? usual_sizes()
+                                : kind < 6 ? lopsided_sizes()
+                                           : rare_sizes();
         if (s.n * s.c * s.o * s.h * s.w * s.kh * s.kw > most_products) continue;
         try {
             return make_conv_pool(s);
