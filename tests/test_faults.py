@@ -14,7 +14,7 @@ from planting import HEADER, SWITCH, SiteError, faults_of, plant, plant_all
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FILES = sorted({fault.file for fault in FAULTS})
-PROBLEMS, SECONDS = 200, 120  # a fault is met early or not at all; the limit is for those that never come back
+PROBLEMS, SECONDS = 300, 240  # most faults are met among the first 20; the time is for those that hang
 
 
 def test_every_site_is_there_once_and_nothing_else_changes() -> None:
