@@ -1,4 +1,5 @@
-// bfloat16 as memory holds it: the upper half of a float. Arithmetic is done in float.
+// bfloat16 as memory holds it: the upper half of a float. Arithmetic is done in float. Files for different instruction
+// sets convert, so that a copy which is not inlined could be one for AVX-512.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +12,13 @@ struct bfloat16 {
 
     bfloat16() = default;
     // Rounds to nearest, ties to even; a NaN stays one.
-    explicit bfloat16(float value) {
+    __attribute__((always_inline)) explicit bfloat16(float value) {
         uint32_t wide;
         std::memcpy(&wide, &value, sizeof wide);
         const uint32_t rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
         bits = static_cast<uint16_t>(value != value ? (wide >> 16) | 0x40 : rounded);
     }
-    operator float() const {
+    __attribute__((always_inline)) operator float() const {
         const uint32_t wide = static_cast<uint32_t>(bits) << 16;
         float value;
         std::memcpy(&value, &wide, sizeof value);
