@@ -82,20 +82,7 @@ def _geometry(
 
 
 def _stock(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    stride, padding, dilation, groups, relu, pool_size, pool_stride, contiguous_output = geometry
-    return stock(
-        input,
-        weight,
-        bias,
-        stride,
-        padding,
-        dilation,
-        groups,
-        relu=relu,
-        pool_size=pool_size,
-        pool_stride=pool_stride,
-        contiguous_output=contiguous_output,
-    )
+    return stock(input, weight, bias, **geometry._asdict())
 
 
 def _infer(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
