@@ -53,6 +53,7 @@ _RANGES = {
     "momentum": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "betas": ("two numbers from 0 to below 1", lambda v: len(v) == 2 and all(0 <= b < 1 for b in v)),
     "weight_decay": ("a number of at least 0", lambda v: 0 <= v < math.inf),
+    "val_fraction": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "label_smoothing": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "target_acc": ("a fraction from 0 to 1, such as 0.99", lambda v: 0 <= v <= 1),
     "device": ("auto, cpu, cuda or cuda:INDEX", lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None),
@@ -68,7 +69,8 @@ class Config(Recipe):
         dataset: one of :data:`mnist_fast.data.names.DATASET_NAMES`.
         data_dir: torchvision root of the data; None: :func:`mnist_fast.data.default_data_dir`.
         offline: never touch the network.
-        seed: of the initial parameters, the data order and dropout.
+        val_fraction: share of each class's training images that is held out for validation; 0: none.
+        seed: of the initial parameters, the data order, the validation images and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         backend: ``fused`` blocks or the ``stock`` torch modules they stand for.
         precision: ``fp32``, or the lower one of autocast: ``bf16``, ``fp16``.
@@ -84,6 +86,7 @@ class Config(Recipe):
     dataset: str = "auto"
     data_dir: str | None = None
     offline: bool = False
+    val_fraction: float = 0.0
     seed: int = 0
     device: str = "auto"
     backend: str = "fused"

@@ -209,6 +209,7 @@ def _note_missing_kernels(backend: str, device: torch.device, reporter: Reporter
 
 def _load(config: Config, reporter: Reporter) -> Dataset:
     dataset = load_dataset(config.dataset, config.data_dir, offline=config.offline, progress=reporter.note)
+    dataset = dataset.with_validation(config.val_fraction, config.seed)
     reporter.note(dataset.source)
     return dataset
 

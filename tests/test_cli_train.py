@@ -62,6 +62,13 @@ def test_summary_for_people() -> None:
         assert words in result.stdout
 
 
+def test_validation_images_are_held_out() -> None:
+    result = run(*TRAIN, "--val-fraction", "0.1", "--dry-run")
+    assert "1,295 training and 359 test images" in result.stdout
+    assert "143 of the training images are held out for validation" in result.stderr
+    assert run(*TRAIN, "--val-fraction", "1", "--dry-run").exit_code == 2
+
+
 def test_auto_falls_back_to_the_digits_and_says_so() -> None:
     result = run("train", "--arch", "speedrun", "--offline", "--json")
     assert last_json(result)["dataset"] == "digits"

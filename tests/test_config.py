@@ -56,6 +56,8 @@ def test_toml_round_trip(arch: str, tmp_path: Path) -> None:
         ({"betas": 0.9}, "betas"),
         ({"weight_decay": -1.0}, "at least 0"),
         ({"label_smoothing": 1.0}, "below 1"),
+        ({"val_fraction": 1.0}, "val-fraction 1.0: must be a number from 0 to below 1"),
+        ({"val_fraction": -0.1}, "val-fraction -0.1"),
         ({"target_acc": 99.0}, "0.99"),
         ({"seed": -1}, "seed -1"),
         ({"log_every": 0}, "log-every 0"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from mnist_fast.cli.options import COMPUTE, DATA, PRINT, RECIPE, RUN, options
+from mnist_fast.cli.options import COMPUTE, PRINT, RECIPE, RUN, TRAINING_DATA, options
 
 
 @click.command("finetune", short_help="Train a checkpoint further, with layers frozen or a new head.")
 @click.argument("checkpoint")
-@options("freeze", "head", "arch", *DATA, *RECIPE, *COMPUTE, *RUN, *PRINT)
+@options("freeze", "head", "arch", *TRAINING_DATA, *RECIPE, *COMPUTE, *RUN, *PRINT)
 def command(**arguments: Any) -> None:
     """Train CHECKPOINT further: a file, or a run directory (its best.safetensors, else its last.safetensors).
 

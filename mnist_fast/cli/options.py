@@ -29,6 +29,12 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         "--data-dir", metavar="DIR", help="torchvision root of the data. [default: $MNIST_FAST_DATA, else a cache]"
     ),
     "offline": click.option("--offline/--online", default=None, help="Never touch the network."),
+    "val_fraction": click.option(
+        "--val-fraction",
+        type=float,
+        metavar="FRACTION",
+        help="Hold out this share of the training images for validation. [default: 0]",
+    ),
     "epochs": click.option("--epochs", type=int, help="Passes over the training images."),
     "batch_size": click.option("--batch-size", type=int, help="Images a step."),
     "images_per_epoch": click.option(
@@ -47,7 +53,7 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "normalize": click.option(
         "--normalize", type=click.Choice(NORMALIZATIONS), help="Input: (x/255 - mean)/std of the dataset, or x/255."
     ),
-    "seed": click.option("--seed", type=int, help="Of parameters, data order and dropout. [default: 0]"),
+    "seed": click.option("--seed", type=int, help="Of parameters, data order, held-out images, dropout. [default: 0]"),
     "device": click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute. [default: auto]"),
     "backend": click.option(
         "--backend", type=click.Choice(BACKENDS), help="Fused blocks, or the torch modules they stand for."
@@ -103,6 +109,7 @@ RECIPE = [
     "label_smoothing",
 ]
 DATA = ["dataset", "data_dir", "offline"]
+TRAINING_DATA = [*DATA, "val_fraction"]
 COMPUTE = ["device", "backend", "precision"]
 RUN = ["seed", "log_every", "target_acc", "compile", "output", "resume", "config_file", "print_config", "dry_run"]
 PRINT = ["as_json", "quiet"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from mnist_fast.cli.options import COMPUTE, DATA, PRINT, RECIPE, RUN, options
+from mnist_fast.cli.options import COMPUTE, PRINT, RECIPE, RUN, TRAINING_DATA, options
 
 
 @click.command("train", short_help="Train a reference network.")
-@options("arch", *DATA, *RECIPE, "normalize", *COMPUTE, *RUN, *PRINT)
+@options("arch", *TRAINING_DATA, *RECIPE, "normalize", *COMPUTE, *RUN, *PRINT)
 def command(**arguments: Any) -> None:
     """Train a reference network; what is not given comes from the recipe of its document.
 

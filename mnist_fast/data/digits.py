@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_fast.data.catalog import classes_of
 from mnist_fast.data.dataset import Dataset, pixel_statistics
+from mnist_fast.data.splitting import held_out_indices
 
 _TEST_SHARE = 0.2
 
@@ -28,19 +28,6 @@ def to_mnist_size(images: Tensor, white: float) -> Tensor:
     return F.pad(levels, (4, 4, 4, 4))
 
 
-def held_out_indices(labels: np.ndarray) -> np.ndarray:
-    """The pictures set aside for testing: a fifth of each class, drawn with a fixed seed, in ascending order.
-
-    ``RandomState`` draws the same numbers in every version of NumPy, so this split never changes.
-    """
-    random = np.random.RandomState(0)
-    chosen = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        chosen.append(random.permutation(members)[: round(_TEST_SHARE * len(members))])
-    return np.sort(np.concatenate(chosen))
-
-
 def load_bundled_digits() -> Dataset:
     """The 1,797 handwritten digits that come with scikit-learn, 8x8 enlarged to 28x28: 1,438 to train, 359 to test."""
     from sklearn.datasets import load_digits
@@ -49,7 +36,7 @@ def load_bundled_digits() -> Dataset:
     images = to_mnist_size(torch.from_numpy(bundled.images), white=16)
     labels = torch.from_numpy(bundled.target).long()
     test = torch.zeros(len(labels), dtype=torch.bool)
-    test[torch.from_numpy(held_out_indices(bundled.target))] = True
+    test[torch.from_numpy(held_out_indices(bundled.target, _TEST_SHARE, seed=0))] = True
     mean, std = pixel_statistics(images[~test])
     return Dataset(
         name="digits",
