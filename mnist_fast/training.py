@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,19 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnist_fast.checkpoint import CheckpointError, load_checkpoint
 from mnist_fast.config import Config
 from mnist_fast.data import Dataset, batches, epoch_order, num_batches
 from mnist_fast.devices import autocast, check_precision, environment, resolve_device, synchronize
 from mnist_fast.errors import InterruptedRunError, MnistFastError
 from mnist_fast.evaluation import Evaluation, evaluate
-from mnist_fast.finetune import finetuned_spec, freeze, frozen_features, load_backbone, split_frozen
+from mnist_fast.finetune import frozen_features, split_frozen
 from mnist_fast.losses import CrossEntropy, LossWindow, NonFiniteLossError
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.optim import build_optimizers, clear_gradients, step
 from mnist_fast.progress import Reporter
 from mnist_fast.runs import RunDirectory, Weights
 from mnist_fast.schedules import learning_rate_factor
+from mnist_fast.starting_point import starting_point
+from mnist_fast.training_state import Counters, environment_changes, random_state, set_random_state
 
 
 @dataclass(frozen=True)
@@ -107,26 +107,18 @@ class Trainer:
         self.steps_per_epoch = num_batches(len(self.images), config.batch_size, limit=config.images_per_epoch)
         self.total_steps = config.epochs * self.steps_per_epoch
 
-        # Where the run stands.
-        self.step = 0
-        self.epoch_loss = 0.0  # sum over the closed windows of the current epoch
-        self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0  # training, all epochs
-        self.epoch_seconds = 0.0
-        self.images_seen = 0
-        self.start_accuracy: float | None = None
-        self.evaluation: Evaluation | None = None
-
         state = run.load_state() if run else None
-        self.spec, model = self._build(state)
-        freeze(model, config.freeze)
-        self.model = model.to(device)
+        self.start = starting_point(config, dataset, state)
+        self.spec = self.start.spec
+        self.model = self.start.model.to(device)
         self.loss = CrossEntropy(self.spec.num_classes, config.label_smoothing, device)
         self.optimizers = build_optimizers(config, self.model)
         # float16 gradients underflow without it. Its use of found_inf excludes ours.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         deferred = device.type == "cuda" and not self.scaler.is_enabled()
         self.window = LossWindow(device, self.optimizers, deferred=deferred)
+        self.counters = Counters()
+        self.evaluation: Evaluation | None = None
         if state is not None:
             self._load_state_dict(state)
 
@@ -137,20 +129,20 @@ class Trainer:
         count = sum(parameter.numel() for parameter in parameters)
         return (
             f"{config.arch} ({config.backend}, {config.precision}, on {self.device}): {count:,} parameters to train, "
-            f"steps {self.step + 1} to {self.total_steps} of {config.batch_size} images ({config.epochs} epochs of "
-            f"{self.steps_per_epoch}), {config.optimizer}, learning rate {config.lr:g}, {config.schedule} schedule; "
-            f"{len(self.images):,} training and {len(self.test_images):,} test images of {self.dataset.name}"
+            f"steps {self.counters.step + 1} to {self.total_steps} of {config.batch_size} images ({config.epochs} "
+            f"epochs of {self.steps_per_epoch}), {config.optimizer}, learning rate {config.lr:g}, {config.schedule} "
+            f"schedule; {len(self.images):,} training and {len(self.test_images):,} test images of {self.dataset.name}"
         )
 
     def fit(self, received_signal: Callable[[], int | None]) -> TrainResult:
         """Train to the end."""
+        counters = self.counters
         if self.run is not None:
             self.run.write_config(self.config)
-            self.run.truncate_metrics(self.step)
-        if self.config.checkpoint is not None and self.start_accuracy is None and self.step == 0:
-            self._report_start()
+            self.run.truncate_metrics(counters.step)
+        self._report_start()
         self._use_frozen_features()
-        while self.step < self.total_steps:
+        while counters.step < self.total_steps:
             self._train_epoch(received_signal)
             self._end_epoch()
             self._leave_on(received_signal())
@@ -161,43 +153,27 @@ class Trainer:
             self.spec,
             self.model,
             self.evaluation,
-            self.history,
-            self.start_accuracy,
-            self.seconds,
-            self.images_seen,
+            counters.history,
+            counters.start_accuracy,
+            counters.seconds,
+            counters.images_seen,
         )
 
-    def _build(self, state: dict[str, Any] | None) -> tuple[NetworkSpec, nn.Module]:
-        config, fused = self.config, self.config.backend == "fused"
-        if state is not None:
-            if state["dataset"] != self.dataset.name:
-                raise CheckpointError(f"the run was trained on {state['dataset']}, the data is now {self.dataset.name}")
-            spec = NetworkSpec(**state["spec"])
-            return spec, spec.build(fused=fused)
-        if config.checkpoint is not None:
-            checkpoint = load_checkpoint(config.checkpoint, arch=config.arch)
-            spec = finetuned_spec(checkpoint, config, self.dataset)
-            model = spec.build(fused=fused)
-            load_backbone(model, checkpoint, head=config.head)
-            self._initial = checkpoint
-            return spec, model
-        mean, std = (self.dataset.mean, self.dataset.std) if config.normalize == "dataset" else (0.0, 1.0)
-        spec = NetworkSpec(config.arch, len(self.dataset.classes), mean, std)
-        return spec, spec.build(fused=fused)
-
     def _report_start(self) -> None:
-        """What the checkpoint achieves before anything changes, where its classes are those of the data."""
-        if self._initial.spec.num_classes == self.spec.num_classes:
-            model = self._initial.build(fused=self.config.backend == "fused").to(self.device)
-            self.start_accuracy = self._evaluate(model).accuracy
-            self.reporter.note(f"starting point: test accuracy {self.start_accuracy:.2%}")
+        """What a checkpoint achieves before anything changes, where its classes are those of the data."""
+        checkpoint = self.start.checkpoint
+        if checkpoint is None or checkpoint.spec.num_classes != self.spec.num_classes:
+            return
+        accuracy = self._evaluate(checkpoint.build(fused=self.config.backend == "fused").to(self.device)).accuracy
+        self.counters.start_accuracy = accuracy
+        self.reporter.note(f"starting point: test accuracy {accuracy:.2%}")
 
     def _use_frozen_features(self) -> None:
         """Compute a frozen backbone's features once, if nothing random precedes the head; else train on the images."""
         self.forward: Callable[[Tensor], Tensor] = self.model
         self.features: Tensor | None = None
         start = time.perf_counter()
-        parts = split_frozen(self.model) if self.step < self.total_steps else None
+        parts = split_frozen(self.model) if self.counters.step < self.total_steps else None
         if parts is not None:
             spec = self.spec
             self.features = frozen_features(
@@ -206,7 +182,7 @@ class Trainer:
             if self.features is not None:
                 self.forward = parts[1]
                 synchronize(self.device)
-                self.seconds += time.perf_counter() - start
+                self.counters.seconds += time.perf_counter() - start
         if self.config.compile:
             self.forward = torch.compile(self.forward)
 
@@ -231,7 +207,7 @@ class Trainer:
 
     def _train_epoch(self, received_signal: Callable[[], int | None]) -> None:
         """The rest of the current epoch, step by step."""
-        epoch, done = divmod(self.step, self.steps_per_epoch)
+        epoch, done = divmod(self.counters.step, self.steps_per_epoch)
         self.model.train()
         self.reporter.start_epoch(epoch + 1, self.config.epochs, done, self.steps_per_epoch)
         clock = time.perf_counter()
@@ -242,21 +218,21 @@ class Trainer:
             if done % self.config.log_every == 0 or done == self.steps_per_epoch:
                 self._close_window(epoch, done)
             if done < self.steps_per_epoch and received_signal() is not None:
-                self.window.values(self.step)
+                self.window.values(self.counters.step)
                 self._add_seconds(clock)
                 self._save(best=False)
                 self._leave_on(received_signal())
         self._add_seconds(clock)
 
     def _train_step(self, inputs: Tensor, targets: Tensor) -> None:
-        config = self.config
+        config, counters = self.config, self.counters
         factor = learning_rate_factor(
-            config.schedule, self.step, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
+            config.schedule, counters.step, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
         )
         with autocast(config.precision, self.device):
             outputs = self._forward(inputs)
         loss = self.loss(outputs.float(), targets)
-        self.window.add(loss, self.step + 1)
+        self.window.add(loss, counters.step + 1)
         clear_gradients(self.optimizers)
         self.scaler.scale(loss).backward()
         for optimizer in self.optimizers:
@@ -268,8 +244,8 @@ class Trainer:
             self.scaler.update()
         else:
             step(self.optimizers)
-        self.step += 1
-        self.images_seen += len(targets)
+        counters.step += 1
+        counters.images_seen += len(targets)
 
     def _forward(self, inputs: Tensor) -> Tensor:
         if not self.config.compile:
@@ -283,18 +259,18 @@ class Trainer:
     def _add_seconds(self, clock: float) -> None:
         synchronize(self.device)
         seconds = time.perf_counter() - clock
-        self.seconds += seconds
-        self.epoch_seconds += seconds
+        self.counters.seconds += seconds
+        self.counters.epoch_seconds += seconds
 
     def _close_window(self, epoch: int, batch: int) -> None:
-        losses = self.window.values(self.step)
-        self.epoch_loss += sum(losses)
+        losses = self.window.values(self.counters.step)
+        self.counters.epoch_loss += sum(losses)
         learning_rate = self.optimizers[0].param_groups[0]["lr"]
         record = {
             "event": "loss",
             "epoch": epoch + 1,
             "batch": batch,
-            "step": self.step,
+            "step": self.counters.step,
             "loss": sum(losses) / len(losses),
             "lr": learning_rate,
         }
@@ -304,25 +280,26 @@ class Trainer:
             self.run.append_metrics(record)
 
     def _end_epoch(self) -> None:
+        counters = self.counters
         self.evaluation = evaluation = self._evaluate()
         if not math.isfinite(evaluation.loss):
             raise NonFiniteLossError(
-                f"the test loss after step {self.step} is {evaluation.loss}: training stopped, nothing was saved; "
+                f"the test loss after step {counters.step} is {evaluation.loss}: training stopped, nothing was saved; "
                 "try a lower --lr"
             )
-        best = all(evaluation.accuracy > record["test_accuracy"] for record in self.history)
+        best = all(evaluation.accuracy > record["test_accuracy"] for record in counters.history)
         record = {
             "event": "epoch",
-            "epoch": self.step // self.steps_per_epoch,
-            "step": self.step,
+            "epoch": counters.step // self.steps_per_epoch,
+            "step": counters.step,
             "test_accuracy": evaluation.accuracy,
             "test_loss": evaluation.loss,
-            "train_loss": self.epoch_loss / self.steps_per_epoch,
-            "train_seconds": self.epoch_seconds,
+            "train_loss": counters.epoch_loss / self.steps_per_epoch,
+            "train_seconds": counters.epoch_seconds,
             "test_seconds": evaluation.seconds,
         }
-        self.history.append(record)
-        self.epoch_loss, self.epoch_seconds = 0.0, 0.0
+        counters.history.append(record)
+        counters.epoch_loss, counters.epoch_seconds = 0.0, 0.0
         self.reporter.end_epoch(record)
         if self.run is not None:
             self.run.append_metrics(record)
@@ -340,49 +317,42 @@ class Trainer:
         )
 
     def _leave_on(self, signal_number: int | None) -> None:
-        if signal_number is None or self.step == self.total_steps:
+        step = self.counters.step
+        if signal_number is None or step == self.total_steps:
             return
         saved = f"; continue it with --resume --output {self.run.path}" if self.run else ""
-        raise InterruptedRunError(f"interrupted after step {self.step} of {self.total_steps}{saved}", signal_number)
+        raise InterruptedRunError(f"interrupted after step {step} of {self.total_steps}{saved}", signal_number)
 
     def _save(self, *, best: bool) -> None:
         if self.run is None:
             return
+        counters = self.counters
         details = {
             "dataset": self.dataset.name,
             "classes": list(self.dataset.classes),
-            "step": self.step,
-            "epochs": self.step // self.steps_per_epoch,
+            "step": counters.step,
+            "epochs": counters.step // self.steps_per_epoch,
             "seed": self.config.seed,
-            "train_seconds": self.seconds,
+            "train_seconds": counters.seconds,
             "config": asdict(self.config),
         }
-        if self.step % self.steps_per_epoch == 0:
-            details["test_accuracy"] = self.history[-1]["test_accuracy"]
-            details["test_loss"] = self.history[-1]["test_loss"]
+        if counters.step % self.steps_per_epoch == 0:
+            details["test_accuracy"] = counters.history[-1]["test_accuracy"]
+            details["test_loss"] = counters.history[-1]["test_loss"]
         weights = Weights(self.spec, self.model.state_dict(), details)
         self.run.save(weights, self._state_dict(), best=best)
 
     def _state_dict(self) -> dict[str, Any]:
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
             "dataset": self.dataset.name,
             "spec": asdict(self.spec),
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
-            "rng": rng,
-            "step": self.step,
-            "window": self.window.values(self.step),
-            "epoch_loss": self.epoch_loss,
-            "epoch_seconds": self.epoch_seconds,
-            "seconds": self.seconds,
-            "images_seen": self.images_seen,
-            "start_accuracy": self.start_accuracy,
-            "history": self.history,
+            "rng": random_state(self.device),
+            "window": self.window.values(self.counters.step),
             "environment": environment(self.device),
+            **asdict(self.counters),
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
@@ -390,18 +360,10 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda" and "cuda" in state["rng"]:
-            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
-        self.step = state["step"]
+        set_random_state(state["rng"], self.device)
         self.window.restart(state["window"])
-        self.epoch_loss, self.epoch_seconds = state["epoch_loss"], state["epoch_seconds"]
-        self.seconds, self.images_seen = state["seconds"], state["images_seen"]
-        self.start_accuracy = state["start_accuracy"]
-        self.history = copy.deepcopy(state["history"])
-        now = environment(self.device)
-        then = state["environment"]
-        changed = [f"{key} {then.get(key)} there, {now[key]} now" for key in now if then.get(key) != now[key]]
-        self.reporter.note(f"resumed after step {self.step} of {self.total_steps}")
+        self.counters = Counters.from_state(state)
+        self.reporter.note(f"resumed after step {self.counters.step} of {self.total_steps}")
+        changed = environment_changes(state["environment"], self.device)
         if changed:
             self.reporter.note(f"not bit-identical to an uninterrupted run: {'; '.join(changed)}")
