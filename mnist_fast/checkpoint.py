@@ -1,7 +1,7 @@
-"""Checkpoints: weights as safetensors with metadata, and the state to resume in, each under a digest of the whole file.
+"""Checkpoints: weights as safetensors with metadata, under a digest of the whole file.
 
-Neither format notices a flipped bit by itself. Both files also load in plain PyTorch: ``safetensors.torch.load_file``
-and ``torch.load(weights_only=True)``. Nothing here ever unpickles arbitrary objects.
+The format does not notice a flipped bit by itself. The files also load in plain PyTorch, by
+``safetensors.torch.load_file``. Nothing here ever unpickles arbitrary objects.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 import json
 import pickle
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def load_checkpoint(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from None
     if path.suffix in (".pt", ".pth"):
-        return _from_state_dict(_load_pickle(path, content), path, arch)
+        return _from_state_dict(unpickle(path, content), path, arch)
     try:
         weights = safetensors.torch.load(content)
         (header_bytes,) = struct.unpack_from("<Q", content)
@@ -128,24 +129,20 @@ def load_checkpoint(path: str | Path, *, arch: str | None = None) -> Checkpoint:
     return Checkpoint(spec, weights, details, path)
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write what a run needs to go on: tensors and plain values, nested in dicts, lists and tuples."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(path, _seal(buffer.getvalue()))
+def unpickle(path: Path, content: bytes) -> Any:
+    """What ``torch.save`` wrote into ``content``, read from ``path``: tensors and plain values, on the CPU.
 
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote, onto the CPU. Raises CheckpointError: missing or damaged."""
+    Nothing that a pickle may ask for beside them is done. Raises CheckpointError: more than these, or damaged.
+    """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the state of the run {path}: {error.strerror}") from None
-    _check_seal(path, content)
-    state = _load_pickle(path, content)
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no state of a run")
-    return state
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old formats, in several lines
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message advises to load it unsafely
+        raise CheckpointError(f"{path} holds more than tensors and plain values, or is damaged: not loaded") from None
+    except Exception as error:  # torch documents no set of exceptions for damaged files; all mean the same here
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path} is damaged or was not written by torch.save: {reason[:200]}") from None
 
 
 def _find(path: Path) -> Path:
@@ -160,16 +157,6 @@ def _find(path: Path) -> Path:
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return CheckpointError(f"the checkpoint {path} is damaged or no safetensors file: {reason[:200]}")
-
-
-def _load_pickle(path: Path, content: bytes) -> Any:
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own message advises to load it unsafely
-        raise CheckpointError(f"{path} holds more than tensors and plain values, or is damaged: not loaded") from None
-    except Exception as error:  # torch documents no set of exceptions for damaged files; all mean the same here
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged or was not written by torch.save: {reason[:200]}") from None
 
 
 def _from_state_dict(content: Any, path: Path, arch: str | None) -> Checkpoint:
@@ -189,20 +176,3 @@ def _from_state_dict(content: Any, path: Path, arch: str | None) -> Checkpoint:
             num_classes = content[names[-1]].shape[:1].numel()
             return Checkpoint(NetworkSpec(arch, num_classes, mean, std, head), content, path=path)
     raise CheckpointError(f"{path} is no state_dict of {arch}: it holds {', '.join(map(str, content))}"[:300])
-
-
-# torch.save writes a zip archive. It ends in a record of 22 bytes whose last two are the length of the comment that
-# follows: the digest of all before it goes there, where every reader of archives expects a comment and skips it.
-_END_RECORD = b"PK\x05\x06"
-
-
-def _seal(content: bytes) -> bytes:
-    assert content[-22:-18] == _END_RECORD
-    assert content[-2:] == b"\0\0"
-    body = content[:-2] + struct.pack("<H", 64)
-    return body + hashlib.sha256(body).hexdigest().encode()
-
-
-def _check_seal(path: Path, content: bytes) -> None:
-    if hashlib.sha256(content[:-64]).hexdigest().encode() != content[-64:]:
-        raise CheckpointError(f"the state of the run {path} is damaged: its content does not match its digest")

@@ -47,6 +47,8 @@ _RANGES = {
     "batch_size": ("an integer of at least 1", lambda v: v >= 1),
     "images_per_epoch": ("an integer of at least 1", lambda v: v >= 1),
     "log_every": ("an integer of at least 1", lambda v: v >= 1),
+    "save_every": ("an integer of at least 1", lambda v: v >= 1),
+    "keep": ("an integer of at least 1", lambda v: v >= 1),
     "seed": ("an integer from 0 to 2**63 - 1", lambda v: 0 <= v < 2**63),
     "lr": ("a number above 0", lambda v: 0 < v < math.inf),
     "muon_lr": ("a number above 0", lambda v: 0 < v < math.inf),
@@ -76,6 +78,8 @@ class Config(Recipe):
         precision: ``fp32``, or the lower one of autocast: ``bf16``, ``fp16``.
         compile: train through ``torch.compile``.
         log_every: batches between two records of the running loss.
+        save_every: steps between two saves within an epoch; None: only at the end of each epoch.
+        keep: saved states that are kept; where the newest is damaged, the one before serves to resume.
         target_acc: test accuracy (0 to 1) below which a finished run is a failure.
         checkpoint: fine-tuning only: the checkpoint to start from.
         freeze: which parameters stay as they are: ``none``, those of the convolutions (``conv``), ``all-but-head``.
@@ -93,6 +97,8 @@ class Config(Recipe):
     precision: str = "fp32"
     compile: bool = False
     log_every: int = 100
+    save_every: int | None = None
+    keep: int = 2
     target_acc: float | None = None
     checkpoint: str | None = None
     freeze: str = "none"
@@ -176,13 +182,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 # What a resumed run may change without becoming another run.
-_MAY_CHANGE_ON_RESUME = {"data_dir", "offline", "device", "log_every", "target_acc", "checkpoint"}
+_MAY_CHANGE_ON_RESUME = {"data_dir", "offline", "device", "log_every", "save_every", "keep", "target_acc", "checkpoint"}
 
 
 def changed_on_resume(old: Config, new: Config) -> list[str]:
     """Options that differ between a run and its continuation and must not, as ``"lr (0.001 there, 0.01 now)"``."""
     fields = {field.name for field in dataclasses.fields(Config)} - _MAY_CHANGE_ON_RESUME
-    if old.schedule == new.schedule and new.schedule in ("constant", "step") and new.epochs > old.epochs:
+    if old.schedule == new.schedule and new.schedule in ("constant", "step"):
         fields.discard("epochs")  # these schedules do not depend on how long the run is
     return [
         f"{name.replace('_', '-')} ({getattr(old, name)} there, {getattr(new, name)} now)"

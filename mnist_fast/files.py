@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 from mnist_fast.errors import MnistFastError
 
 _SUFFIX = ".tmp"
+_TOO_MUCH = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class OutputError(MnistFastError):
@@ -33,8 +37,26 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_room(directory: Path, sizes: list[int]) -> None:
+    """Reserve files of these sizes, in bytes, in ``directory`` for a moment.
+
+    Raises:
+        OutputError: nothing can be written there, or not that much: the disk, a quota or a limit says so.
+    """
+    try:
+        with contextlib.ExitStack() as files:
+            for size in sizes:
+                probe = files.enter_context(tempfile.TemporaryFile(dir=directory))
+                os.posix_fallocate(probe.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems that cannot reserve
+            needs = f"; a run needs {sum(sizes) / 2**20:.1f} MiB" if error.errno in _TOO_MUCH else ""
+            raise OutputError(f"cannot write to the output directory {directory}: {error.strerror}{needs}") from None
 
 
 def remove_stale_temporaries(directory: Path) -> None:

@@ -16,11 +16,12 @@ class Reporter:
     """Prints notes, losses and results of epochs; draws a bar of the current epoch if standard error is a terminal.
 
     Args:
-        quiet: print nothing at all.
+        quiet: print nothing but warnings.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+        self._warnings = Console(stderr=True, highlight=False, markup=False, soft_wrap=True) if quiet else self._console
         self._bar: Progress | None = None
         self._task: Any = None
         self._next_refresh = 0.0
@@ -48,6 +49,10 @@ class Reporter:
     def note(self, line: str) -> None:
         """One line for the user."""
         self._console.print(line)
+
+    def warn(self, line: str) -> None:
+        """One line that the user must see."""
+        self._warnings.print(f"warning: {line}")
 
     def start_epoch(self, epoch: int, epochs: int, batch: int, batches: int) -> None:
         """Epoch number ``epoch``, counted from 1, begins, at ``batch`` of ``batches``."""

@@ -45,6 +45,8 @@ def resolve_config(
     given = {**stored, **file, **{key: value for key, value in options.items() if value is not None}}
     if options.get("checkpoint") is None and "checkpoint" in given:
         raise UsageError("this is the configuration of a fine-tuning run; use mnist-fast finetune")
+    if stored and given.get("dataset") == "auto":
+        given["dataset"] = stored["dataset"]
     recipe = None
     if "checkpoint" in given and not stored:
         arch = load_checkpoint(given["checkpoint"], arch=given.get("arch")).spec.arch
@@ -107,8 +109,10 @@ def run_training(
     device = resolve_device(config.device)
     check_precision(config.precision, device)
     _note_missing_kernels(config.backend, device, reporter)
-    with RunDirectory(output or default_output(config.arch), resume=resume) as run:
+    with RunDirectory(output or default_output(config.arch), resume=resume, warn=reporter.warn) as run:
         dataset = _load(config, reporter)
+        if config.dataset == "auto":  # config.toml repeats the run, whatever data is here then
+            config = replace(config, dataset=dataset.name)
         reporter.note(f"output: {run.path}")
         if len(dataset.train_images) < _FEW_IMAGES:
             reporter.note(
@@ -124,7 +128,7 @@ def dry_run(config: Config, *, output: str | Path | None = None, resume: bool = 
     """Check and build all that :func:`run_training` would, train nothing, leave no trace; say what would be done."""
     device = resolve_device(config.device)
     check_precision(config.precision, device)
-    with RunDirectory(output or default_output(config.arch), resume=resume) as run:
+    with RunDirectory(output or default_output(config.arch), resume=resume, warn=reporter.warn) as run:
         dataset = _load(config, reporter)
         with torch.random.fork_rng([]):
             plan = Trainer(config, dataset, device, reporter, run).describe()

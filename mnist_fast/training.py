@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_fast.checkpoint import CheckpointError
 from mnist_fast.config import Config
 from mnist_fast.data import Dataset, batches, epoch_order, num_batches
 from mnist_fast.devices import autocast, check_precision, environment, resolve_device, synchronize
@@ -138,8 +139,7 @@ class Trainer:
         """Train to the end."""
         counters = self.counters
         if self.run is not None:
-            self.run.write_config(self.config)
-            self.run.truncate_metrics(counters.step)
+            self.run.begin(self.config, self.model)
         self._report_start()
         self._use_frozen_features()
         while counters.step < self.total_steps:
@@ -148,6 +148,7 @@ class Trainer:
             self._leave_on(received_signal())
         if self.evaluation is None:  # the run had ended before it was resumed
             self.evaluation = self._evaluate()
+            self._save(best=False)  # the same again, in place of files that were lost or damaged since
         return TrainResult(
             self.config,
             self.spec,
@@ -208,6 +209,7 @@ class Trainer:
     def _train_epoch(self, received_signal: Callable[[], int | None]) -> None:
         """The rest of the current epoch, step by step."""
         epoch, done = divmod(self.counters.step, self.steps_per_epoch)
+        save_every = self.config.save_every or self.total_steps
         self.model.train()
         self.reporter.start_epoch(epoch + 1, self.config.epochs, done, self.steps_per_epoch)
         clock = time.perf_counter()
@@ -217,11 +219,13 @@ class Trainer:
             self.reporter.advance(done)
             if done % self.config.log_every == 0 or done == self.steps_per_epoch:
                 self._close_window(epoch, done)
-            if done < self.steps_per_epoch and received_signal() is not None:
+            due = self.counters.step % save_every == 0
+            if done < self.steps_per_epoch and (due or received_signal() is not None):
                 self.window.values(self.counters.step)
                 self._add_seconds(clock)
                 self._save(best=False)
                 self._leave_on(received_signal())
+                clock = time.perf_counter()
         self._add_seconds(clock)
 
     def _train_step(self, inputs: Tensor, targets: Tensor) -> None:
@@ -327,6 +331,11 @@ class Trainer:
         if self.run is None:
             return
         counters = self.counters
+        if not all(tensor.isfinite().all() for tensor in self.model.state_dict().values()):
+            raise NonFiniteLossError(
+                f"the weights after step {counters.step} are not finite: training stopped, they were not saved; "
+                "try a lower --lr"
+            )
         details = {
             "dataset": self.dataset.name,
             "classes": list(self.dataset.classes),
@@ -363,7 +372,11 @@ class Trainer:
         set_random_state(state["rng"], self.device)
         self.window.restart(state["window"])
         self.counters = Counters.from_state(state)
+        if self.counters.step > self.total_steps:
+            raise CheckpointError(
+                f"the run has done {self.counters.step} steps already, {self.total_steps} are asked for; raise --epochs"
+            )
         self.reporter.note(f"resumed after step {self.counters.step} of {self.total_steps}")
         changed = environment_changes(state["environment"], self.device)
         if changed:
-            self.reporter.note(f"not bit-identical to an uninterrupted run: {'; '.join(changed)}")
+            self.reporter.warn(f"not bit-identical to an uninterrupted run: {'; '.join(changed)}")

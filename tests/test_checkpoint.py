@@ -18,8 +18,6 @@ from mnist_fast.checkpoint import (
     Checkpoint,
     CheckpointError,
     load_checkpoint,
-    load_state,
-    save_state,
     save_weights,
 )
 from mnist_fast.errors import UsageError
@@ -151,36 +149,6 @@ def test_a_malicious_pickle_has_no_side_effect(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="not loaded"):
             load_checkpoint(tmp_path / name, arch="cnn")
     assert not trap.exists()
-
-
-def _state() -> dict[str, Any]:
-    return {"step": 3, "model": {"w": torch.randn(5, 5)}, "loss": 0.1, "history": [{"a": 1}], "t": (1, 2), "n": None}
-
-
-def test_state_round_trip_also_in_plain_pytorch(tmp_path: Path) -> None:
-    state = _state()
-    save_state(tmp_path / "state.pt", state)
-    for loaded in (load_state(tmp_path / "state.pt"), torch.load(tmp_path / "state.pt", weights_only=True)):
-        assert _equal(loaded.pop("model"), state["model"])
-        assert loaded == {key: value for key, value in state.items() if key != "model"}
-
-
-def test_no_damaged_state_loads(tmp_path: Path) -> None:
-    path = tmp_path / "state.pt"
-    save_state(path, _state())
-    content = path.read_bytes()
-    for position in random.Random(2).sample(range(len(content)), 200):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="digest"):
-            load_state(path)
-    for damage in (b"", content[:50], content[:-1], content + b"0"):
-        path.write_bytes(damage)
-        with pytest.raises(CheckpointError, match="digest"):
-            load_state(path)
-    with pytest.raises(CheckpointError, match="No such file"):
-        load_state(tmp_path / "none.pt")
 
 
 def test_an_unwritable_file_keeps_the_old_one(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

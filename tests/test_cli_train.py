@@ -124,9 +124,10 @@ def test_a_run_is_refused_continued_or_left() -> None:
     assert last_json(finished)["arch"] == "speedrun"
     assert Path("run/last.safetensors").read_bytes() == before
     assert run(*TRAIN, "--output", "fresh", "--resume").exit_code == 0
-    Path("run/state.pt").write_bytes(b"damaged")
+    for state in Path("run").glob("state-*.pt"):
+        state.write_bytes(b"damaged")
     damaged = run("train", "--output", "run", "--resume")
-    assert (damaged.exit_code, "state.pt is damaged" in damaged.stderr) == (1, True)
+    assert (damaged.exit_code, "is damaged" in damaged.stderr) == (1, True)
     assert Path("run/last.safetensors").read_bytes() == before
 
 
@@ -163,7 +164,9 @@ def test_a_signal_saves_and_resume_ends_bit_identical(number: int, code: int, tm
     """Many short epochs, so that the signal comes long before the end."""
     options = [*TRAIN, "--images-per-epoch", "256", "--schedule", "constant", "--log-every", "1"]
     command = [sys.executable, "-m", "mnist_fast", *options, "--epochs", "100000", "--output", "run"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}  # as many as this process has
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         _wait_for(Path("run/metrics.jsonl"), process)
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
@@ -173,13 +176,8 @@ def test_a_signal_saves_and_resume_ends_bit_identical(number: int, code: int, tm
     steps = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     epochs = max(record["epoch"] for record in steps) + 1
 
-    # To the end of the epoch after the one that was interrupted: with a constant rate an uninterrupted run of that
-    # length is the same run, so its configuration may take the place of the long one.
-    for name in ("run", "whole"):
-        Path(name).mkdir(exist_ok=True)
-    toml = Path("run/config.toml")
-    toml.write_text(toml.read_text().replace("epochs = 100000", f"epochs = {epochs}"))
-    resumed = last_json(run("train", "--resume", "--output", "run", "--json"))
+    # To the end of the epoch after the one that was interrupted: with a constant rate the length may change.
+    resumed = last_json(run("train", "--resume", "--epochs", str(epochs), "--output", "run", "--json"))
     whole = last_json(run(*options, "--epochs", str(epochs), "--output", "whole", "--json"))
     assert resumed["test_loss"] == whole["test_loss"]
     losses = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.models import get_model
 from mnist_fast.runs import RunDirectory, default_output
 from mnist_fast.training import TrainResult, train
+
+STATE_6 = "state-00000006.pt"  # saved at the end of the first epoch
 
 
 def _weights(result: TrainResult) -> dict[str, torch.Tensor]:
@@ -138,6 +141,36 @@ def test_resumed_runs_are_bit_identical(options: dict[str, Any], tmp_path: Path)
     assert (again.evaluation.accuracy, again.images) == (whole.evaluation.accuracy, whole.images)
 
 
+def test_saving_within_epochs(tmp_path: Path) -> None:
+    """A crash loses what came after the last save, and the saves themselves change nothing."""
+    whole = _run(tiny_config(), tmp_path / "whole")
+    steps = iter(range(100))
+
+    def crash() -> None:
+        if next(steps) == 5:
+            raise ZeroDivisionError
+
+    config = tiny_config(save_every=2, keep=3)
+    with RunDirectory(tmp_path / "parts") as run, pytest.raises(ZeroDivisionError):
+        train(config, tiny_dataset(), run=run, received_signal=crash)
+    states = sorted(path.name for path in (tmp_path / "parts").glob("state-*"))
+    assert states == ["state-00000002.pt", "state-00000004.pt", STATE_6]
+    (tmp_path / "parts" / STATE_6).unlink()  # as if it had crashed before
+    resumed = _run(config, tmp_path / "parts", resume=True)
+    assert _equal(_weights(whole), _weights(resumed))
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients can overflow while the loss is still finite; then the step after would tell."""
+    monkeypatch.setattr(
+        training, "step", lambda optimizers: optimizers[0].param_groups[0]["params"][0].data.fill_(math.inf)
+    )
+    with pytest.raises(NonFiniteLossError, match="weights after step 1 are not finite"):
+        _run(tiny_config(save_every=1), tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_killed_while_it_wrote_metrics(tmp_path: Path) -> None:
     """Metrics run ahead of the state after a kill; the resumed run writes each record once."""
     config = tiny_config()
@@ -157,6 +190,8 @@ def test_more_epochs_for_a_finished_run(tmp_path: Path) -> None:
     _run(tiny_config(schedule="constant", epochs=2), tmp_path / "parts")
     longer = _run(tiny_config(schedule="constant", epochs=3), tmp_path / "parts", resume=True)
     assert _equal(_weights(whole), _weights(longer))
+    with pytest.raises(CheckpointError, match="18 steps already, 6 are asked for"):
+        _run(tiny_config(schedule="constant", epochs=1), tmp_path / "parts", resume=True)
 
 
 def test_resume_says_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +212,7 @@ def test_resume_on_other_data(tmp_path: Path) -> None:
 
 def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _run(tiny_config(epochs=1, schedule="constant"), tmp_path)  # leaves checkpoints behind
-    files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "best.safetensors", "state.pt")}
+    files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "best.safetensors", STATE_6)}
     trainers: list[training.Trainer] = []
     before: dict[str, torch.Tensor] = {}
     original = training.Trainer._train_step

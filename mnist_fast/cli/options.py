@@ -65,6 +65,10 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "log_every": click.option(
         "--log-every", type=int, help="Batches between two records of the running loss. [default: 100]"
     ),
+    "save_every": click.option(
+        "--save-every", type=int, metavar="STEPS", help="Save within epochs too. [default: at the end of each epoch]"
+    ),
+    "keep": click.option("--keep", type=int, metavar="N", help="Saved states to keep, for --resume. [default: 2]"),
     "target_acc": click.option(
         "--target-acc", type=float, metavar="FRACTION", help="Exit with 4 where the final test accuracy is lower."
     ),
@@ -111,7 +115,8 @@ RECIPE = [
 DATA = ["dataset", "data_dir", "offline"]
 TRAINING_DATA = [*DATA, "val_fraction"]
 COMPUTE = ["device", "backend", "precision"]
-RUN = ["seed", "log_every", "target_acc", "compile", "output", "resume", "config_file", "print_config", "dry_run"]
+RUN = ["seed", "log_every", "save_every", "keep", "target_acc", "compile"]
+RUN += ["output", "resume", "config_file", "print_config", "dry_run"]
 PRINT = ["as_json", "quiet"]
 
 
