@@ -12,6 +12,7 @@ from torch import Tensor
 
 import mnist_fast
 from mnist_fast.ops import library
+from mnist_fast.ops.codes import unpack_codes
 
 Results = dict[str, Tensor]
 
@@ -62,11 +63,11 @@ def picks(case: Block, tensors: Tensors, dtype: torch.dtype) -> Tensor:
     stride = case.pool_stride or case.pool_size
     t = tensors.leaves(dtype)
     with torch.no_grad():
-        _, code = torch.ops.mnist_fast.conv_relu_maxpool2d_forward(
+        y, code = torch.ops.mnist_fast.conv_relu_maxpool2d_forward(
             t.x, t.w, t.b, case.stride, case.padding, case.relu, case.pool_size, stride,
             contiguous_output=False, with_code=True,
         )  # fmt: skip
-    code = code.permute(0, 3, 1, 2).long()
+    code = unpack_codes(code, y.shape)
     conv_w = (case.w + 2 * case.padding[1] - case.k[1]) // case.stride[1] + 1
     row = torch.arange(code.shape[2]).view(-1, 1) * stride[0] + code // case.pool_size[1]
     column = torch.arange(code.shape[3]) * stride[1] + code % case.pool_size[1]

@@ -334,6 +334,17 @@ class TestMemory:
         subject.clear_gradients()
         assert expected < peak_bytes(call, CPU) < 100 * expected
 
+    @pytest.mark.parametrize("arch", RECIPES)
+    def test_a_fused_training_step_takes_at_most_half_of_stock_eager(self, arch: str) -> None:
+        peak = {}
+        for mode in ("eager", "fused"):
+            subject = build_subject(small_case(arch, "network", 64), MODES[mode], "fp32")
+            call = passes.prepare("step", subject, arch)
+            call()  # the optimizer's state is made in the first step
+            subject.clear_gradients()
+            peak[mode] = peak_bytes(call, CPU)
+        assert peak["fused"] <= 0.5 * peak["eager"]
+
 
 @pytest.fixture(scope="module")
 def report() -> BenchReport:

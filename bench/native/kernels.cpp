@@ -58,7 +58,7 @@ struct Data {
           grad_input(input.size()),
           grad_weight(weight.size()),
           grad_bias(bias.size()),
-          code(output.size()) {
+          code(static_cast<size_t>(p.n * p.out_h * p.code_row())) {
         forward();
     }
 
@@ -104,9 +104,9 @@ std::vector<Kernel> make_kernels(int64_t batch_size, bool channels_last) {
                                                     block.first ? normals<T>(p.n * p.h * p.w, 1) : previous->output);
         previous = data;
 
-        const auto alive = static_cast<double>(data->code.size()) -
-                           static_cast<double>(std::count(data->code.begin(), data->code.end(), kDead));
-        const double share = alive / static_cast<double>(data->code.size());
+        const auto values = static_cast<double>(data->output.size());  // after ReLU
+        const auto alive = values - static_cast<double>(std::count(data->output.begin(), data->output.end(), T(0)));
+        const double share = alive / values;
         const auto receptive_field = static_cast<double>(p.kh * p.run());
         const auto positions = static_cast<double>(p.n * p.o * p.out_positions() * p.pool_positions());
         kernels.push_back({block.name, "forward", 2 * positions * receptive_field, share, [data] { data->forward(); }});

@@ -10,8 +10,9 @@
 //
 // The code. One byte per pooled value is all that backward needs to know of the convolution's output:
 //   code = i*pool_w + j of the winner, or kDead where ReLU let nothing through.
-// At most one of a window's positions carries gradient, so both gradients touch 1/(pool_h*pool_w) of what a dense
-// backward touches, or less.
+// Without pooling there is no winner to name, and a bit tells the living (1) from the dead (0): bit x*o + channel of
+// its row of windows, the lowest bit of a byte first, the last byte filled up with 0. At most one of a window's
+// positions carries gradient, so both gradients touch 1/(pool_h*pool_w) of what a dense backward touches, or less.
 //
 // Ties and NaN, as in torch: the first of equal values in row-major order wins; a NaN wins over numbers (the last one
 // of several); ReLU lets NaN through, and blocks the gradient where the maximum is <= 0.
@@ -43,6 +44,8 @@ struct ConvPool : ConvPoolSizes {
     int64_t padded_w() const { return w + 2 * pad_w; }
     int64_t pool_positions() const { return pool_h * pool_w; }
     int64_t out_positions() const { return out_h * out_w; }
+    bool one_bit_codes() const { return pool_positions() == 1; }
+    int64_t code_row() const { return one_bit_codes() ? (out_w * o + 7) / 8 : out_w * o; }  // bytes of a row of windows
     int64_t run() const { return kw * c; }  // a kernel row's weights, contiguous in x when channels are innermost
 };
 
@@ -61,7 +64,7 @@ struct ForwardArgs {
     const T* bias;  // o contiguous values, or null
     T* output;
     Strides output_strides;
-    uint8_t* code;  // [n][out_h][out_w][o], or null when no backward will follow
+    uint8_t* code;  // [n][out_h][code_row()], or null when no backward will follow
 };
 
 template <typename T>

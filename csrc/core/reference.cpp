@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/bfloat16.h"
+#include "core/code.h"
 
 namespace mnist_fast {
 namespace {
@@ -29,10 +30,6 @@ void for_each_output(const ConvPool& p, Use use) {
         for (int64_t py = 0; py < p.out_h; ++py)
             for (int64_t px = 0; px < p.out_w; ++px)
                 for (int64_t o = 0; o < p.o; ++o) use(n, py, px, o);
-}
-
-int64_t code_index(const ConvPool& p, int64_t n, int64_t py, int64_t px, int64_t o) {
-    return ((n * p.out_h + py) * p.out_w + px) * p.o + o;
 }
 
 template <typename T>
@@ -104,7 +101,7 @@ void reference_forward(const ForwardArgs<T>& a) {
             code = kDead;
         }
         a.output[at(a.output_strides, n, o, py, px)] = best;
-        if (a.code) a.code[code_index(p, n, py, px, o)] = code;
+        if (a.code) write_code(p, a.code, n, py, px, o, code);
     });
 }
 
@@ -117,7 +114,7 @@ void reference_backward(const BackwardArgs<T>& a) {
         for (int64_t o = 0; o < p.o; ++o) a.grad_bias[o] = 0;
 
     for_each_output(p, [&](int64_t n, int64_t py, int64_t px, int64_t o) {
-        const uint8_t code = a.code[code_index(p, n, py, px, o)];
+        const uint8_t code = read_code(p, a.code, n, py, px, o);
         if (code == kDead) return;
         const T grad = a.grad_output[at(a.grad_output_strides, n, o, py, px)];
         const int64_t cy = py * p.pool_stride_h + code / p.pool_w, cx = px * p.pool_stride_w + code % p.pool_w;

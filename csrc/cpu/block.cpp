@@ -100,13 +100,18 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
         const T* const x = cpu::stage_input<T>(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
                                                first * row_step, input_rows, true, 0);
-        uint8_t* const code = a.code ? a.code + (n * p.out_positions() + first * p.out_w) * p.o : nullptr;
+        uint8_t* const kept = a.code ? a.code + (n * p.out_h + first) * p.code_row() : nullptr;
+        const int64_t row_codes = p.out_w * p.o;
+        uint8_t* const code = kept && p.one_bit_codes() ? scratch<uint8_t>(Slot::kCode, rows * row_codes) : kept;
         SampleView<S> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
         y.data += first * y.sh;
         T* const staged = in_place<T>(y) ? in_place<T>(y) : scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
         T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, kernels.winograd_tiles));
         if (!filter || !kernels.winograd_forward(p, rows, x, filter, bias, arranged, staged, code))
             kernels.forward(p, rows, x, weight, bias, arranged, staged, code);
+        if (code != kept)
+            for (int64_t row = 0; row < rows; ++row)
+                kernels.pack_codes(code + row * row_codes, row_codes, kept + row * p.code_row());
         if (!in_place<T>(y)) cpu::unstage(kernels, staged, p.out_w, 0, 0, y);
     };
     parallel_for(parallel, p.n * bands, piece);
@@ -137,6 +142,13 @@ struct Partition {
     }
 };
 
+// What arrives at a sample's windows, dense, and who won there, a byte each.
+template <typename T>
+struct Winners {
+    const T* grad;
+    const uint8_t* code;
+};
+
 // The gradients of one sample. `pairs`: null, or the kernels that take bfloat16 as it is.
 template <typename S, typename T>
 struct SampleGradients {
@@ -156,14 +168,21 @@ struct SampleGradients {
         weight_rows = pack_weight_rows<T>(a, kernels.lanes, kernels.accumulators, [](int64_t q) { return q; });
     }
 
-    const T* stage_grad_output(int64_t n) const {
+    Winners<T> stage_winners(int64_t n) const {
         const ConvPool& p = a.p;
-        return cpu::stage_grad_output(
+        const T* const grad = cpu::stage_grad_output(
             kernels, SampleView<const S>(sample_view(a.grad_output, a.grad_output_strides, n, p.o, p.out_h, p.out_w)));
+        const uint8_t* const codes = a.code + n * p.out_h * p.code_row();
+        if (!p.one_bit_codes()) return {grad, codes};
+        const int64_t row_codes = p.out_w * p.o;
+        uint8_t* const bytes = scratch<uint8_t>(Slot::kCode, p.out_h * row_codes);
+        for (int64_t row = 0; row < p.out_h; ++row)
+            kernels.unpack_codes(codes + row * p.code_row(), row_codes, bytes + row * row_codes);
+        return {grad, bytes};
     }
 
     // Adds the gradients of the parameters of output channels [o_begin, o_end) to a chunk's partial sums.
-    void add_parameters(int64_t n, int64_t o_begin, int64_t o_end, const T* grad, T* weight_partial,
+    void add_parameters(int64_t n, int64_t o_begin, int64_t o_end, const Winners<T>& winners, T* weight_partial,
                         T* bias_partial) const {
         const ConvPool& p = a.p;
         if (a.grad_weight) {
@@ -172,18 +191,18 @@ struct SampleGradients {
             const AliveLists<T> lists = scratch_lists(capacity);
             if constexpr (std::is_same_v<S, bfloat16>)
                 if (pairs)
-                    pairs->weight_gradient(p, o_begin, o_end, stage_input<S>(n, cpu::kPairElements), grad, code(n),
-                                           lists, weight_partial);
+                    pairs->weight_gradient(p, o_begin, o_end, stage_input<S>(n, cpu::kPairElements), winners.grad,
+                                           winners.code, lists, weight_partial);
             if (!pairs) {
                 T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
-                kernels.weight_gradient(p, o_begin, o_end, stage_input<T>(n, cpu::read_slack(kernels.lanes)), grad,
-                                        code(n), lists, arranged, weight_partial);
+                kernels.weight_gradient(p, o_begin, o_end, stage_input<T>(n, cpu::read_slack(kernels.lanes)),
+                                        winners.grad, winners.code, lists, arranged, weight_partial);
             }
         }
-        if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, grad, code(n), bias_partial);
+        if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, winners.grad, winners.code, bias_partial);
     }
 
-    void write_input(int64_t n, const T* grad) const {
+    void write_input(int64_t n, const Winners<T>& winners) const {
         const ConvPool& p = a.p;
         const SampleView<S> grad_input = sample_view(a.grad_input, a.grad_input_strides, n, p.c, p.h, p.w);
         const int64_t size = p.padded_h() * p.padded_w() * p.c;
@@ -194,14 +213,14 @@ struct SampleGradients {
         const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
         const AliveLists<T> lists = scratch_lists(lists_at_once * cpu::window_list_capacity(p, kernels.lanes));
         if constexpr (std::is_same_v<S, bfloat16>)
-            if (pairs) pairs->input_gradient(p, static_cast<const S*>(weight_rows), grad, code(n), lists, sum);
-        if (!pairs) kernels.input_gradient(p, static_cast<const T*>(weight_rows), grad, code(n), lists, sum);
+            if (pairs)
+                pairs->input_gradient(p, static_cast<const S*>(weight_rows), winners.grad, winners.code, lists, sum);
+        if (!pairs)
+            kernels.input_gradient(p, static_cast<const T*>(weight_rows), winners.grad, winners.code, lists, sum);
         if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
     }
 
   private:
-    const uint8_t* code(int64_t n) const { return a.code + n * a.p.out_positions() * a.p.o; }
-
     static AliveLists<T> scratch_lists(int64_t capacity) {
         return {scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
     }
@@ -269,10 +288,10 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
             const int64_t chunk = index / parts.blocks, o_begin = index % parts.blocks * parts.block;
             T* const weight_partial = partials + chunk * parts.partial_size;
             for (int64_t n = p.n * chunk / parts.chunks; n < p.n * (chunk + 1) / parts.chunks; ++n) {
-                const T* const grad = sample.stage_grad_output(n);
-                sample.add_parameters(n, o_begin, min(o_begin + parts.block, p.o), grad, weight_partial,
+                const Winners<T> winners = sample.stage_winners(n);
+                sample.add_parameters(n, o_begin, min(o_begin + parts.block, p.o), winners, weight_partial,
                                       weight_partial + parts.weight_size);
-                if (together && a.grad_input) sample.write_input(n, grad);
+                if (together && a.grad_input) sample.write_input(n, winners);
             }
         };
         parallel_for(parallel, parts.chunks * parts.blocks, piece);
@@ -280,7 +299,7 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
         write_parameter_gradients(a, layout, parts, partials, parallel);
     }
     if (a.grad_input && !together) {
-        auto piece = [&](int64_t n) { sample.write_input(n, sample.stage_grad_output(n)); };
+        auto piece = [&](int64_t n) { sample.write_input(n, sample.stage_winners(n)); };
         parallel_for(parallel, p.n, piece);
     }
 }

@@ -27,6 +27,10 @@ struct Kernels {
     void (*widen)(const bfloat16* from, int64_t count, T* to);
     void (*narrow)(const T* from, int64_t count, bfloat16* to);
 
+    // Between codes as the other kernels take them, a byte each, and one-bit codes.
+    void (*pack_codes)(const uint8_t* codes, int64_t count, uint8_t* bits);
+    void (*unpack_codes)(const uint8_t* bits, int64_t count, uint8_t* codes);
+
     // y[rows][out_w][o] and code (may be null) from x[...][padded_w][c]; x, y and code begin at the first of the rows.
     // weight as packed_forward_size() says; bias has o rounded up to whole vectors.
     // arranged: scratch of planar_size() where the problem suits_planar().

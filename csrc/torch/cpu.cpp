@@ -32,6 +32,11 @@ Tensor allocate(const IntList& size, ScalarType dtype, bool channels_last) {
 
 Tensor allocate_flat(const IntList& size, ScalarType dtype) { return torch::stable::empty(size, dtype); }
 
+IntList code_size(const ConvPool& p) {
+    if (p.one_bit_codes()) return {p.n, p.out_h, p.code_row()};
+    return {p.n, p.out_h, p.out_w, p.o};
+}
+
 // Calls use(T{}) with the element type.
 template <typename Use>
 void dispatch(ScalarType dtype, Use use) {
@@ -61,7 +66,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight
     const ScalarType dtype = input.scalar_type();
     const bool channels_last = !contiguous_output && (is_channels_last(input) || is_channels_last(weight));
     Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, channels_last);
-    Tensor code = allocate_flat(with_code ? IntList{p.n, p.out_h, p.out_w, p.o} : IntList{0}, ScalarType::Byte);
+    Tensor code = allocate_flat(with_code ? code_size(p) : IntList{0}, ScalarType::Byte);
     std::optional<Tensor> dense_bias;
     if (bias) dense_bias = torch::stable::contiguous(*bias);
     dispatch(dtype, [&](auto zero) {
@@ -85,7 +90,7 @@ std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const
                     "grad_output does not have the shape of the output");
     STD_TORCH_CHECK(grad_output.scalar_type() == dtype, "grad_output and input must have the same dtype");
     STD_TORCH_CHECK(
-        code.scalar_type() == ScalarType::Byte && code.is_contiguous() && code.numel() == p.n * p.out_positions() * p.o,
+        code.scalar_type() == ScalarType::Byte && code.is_contiguous() && code.numel() == p.n * p.out_h * p.code_row(),
         "code is not the one that forward returned");
     STD_TORCH_CHECK(output_mask.size() == 3, "output_mask takes three booleans");
 

@@ -3,7 +3,8 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
-    // -> (output, code); code is [n, out_h, out_w, o] (csrc/core/conv_pool.h), empty unless asked for.
+    // -> (output, code); code is [n, out_h, out_w, o], without pooling [n, out_h, bytes of a row]
+    // (csrc/core/conv_pool.h), and empty unless asked for.
     m.def(
         "conv_relu_maxpool2d_forward(Tensor input, Tensor weight, Tensor? bias, int[2] stride, int[2] padding, "
         "bool relu, int[2] pool_size, int[2] pool_stride, bool contiguous_output, bool with_code) -> (Tensor, Tensor)");

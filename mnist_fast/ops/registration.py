@@ -15,6 +15,7 @@ from torch._prims_common import suggest_memory_format
 
 from mnist_fast.ops import library
 from mnist_fast.ops.autocast import operands_under_autocast
+from mnist_fast.ops.codes import code_shape
 from mnist_fast.ops.coverage import why_not_covered
 from mnist_fast.ops.geometry import Geometry, Ints
 from mnist_fast.ops.observed import observed, transformed
@@ -33,7 +34,7 @@ _library.define(
 
 
 class FusedBlock(torch.autograd.Function):
-    """The kernels' forward and backward as one node of the graph. Saves the input, the weight and one byte a window."""
+    """The kernels' forward and backward as one node of the graph. Saves input, weight and at most a byte a window."""
 
     @staticmethod
     def forward(
@@ -196,7 +197,8 @@ def _fake_forward(
         device=input.device,
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
     )
-    return output, input.new_empty((n, out_h, out_w, o) if with_code else (0,), dtype=torch.uint8)
+    code = code_shape((n, o, out_h, out_w), pool_size) if with_code else (0,)
+    return output, input.new_empty(code, dtype=torch.uint8)
 
 
 def _fake_backward(

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnist_fast.ops.codes import DEAD, unpack_codes
 from mnist_fast.ops.geometry import Ints, Size2d
-
-DEAD = 255  # code of a pooled value that ReLU blocks; csrc/core/conv_pool.h
 
 
 def stock(
@@ -58,7 +57,7 @@ def stock_backward(
     n, o, out_h, out_w = grad_output.shape
     conv_h = (input.shape[2] + 2 * padding[0] - weight.shape[2]) // stride[0] + 1
     conv_w = (input.shape[3] + 2 * padding[1] - weight.shape[3]) // stride[1] + 1
-    code = code.permute(0, 3, 1, 2).to(torch.int64)
+    code = unpack_codes(code, grad_output.shape)
     alive = code != DEAD
     winner = torch.where(alive, code, 0)
     row = torch.arange(out_h, device=code.device).view(-1, 1) * pool_stride[0] + winner // pool_size[1]

@@ -52,7 +52,7 @@ struct BlockCase {
           gw_layout(any_layout(p.o, p.c, p.kh, p.kw)) {}
 
     bool wants_gradients() const { return wants_gx || wants_gw || wants_gb; }
-    size_t code_size() const { return static_cast<size_t>(p.n * p.out_positions() * p.o); }
+    size_t code_size() const { return static_cast<size_t>(p.n * p.out_h * p.code_row()); }
 
     // The code is not asked for where no gradient is.
     Outputs<T> forward(bool by_reference, Placement at) const {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "block_case.h"
+#include "core/code.h"
 #include "core/geometry.h"
 #include "core/isa.h"
 
@@ -75,12 +76,11 @@ void set_some(std::vector<T>& values) {
 template <typename T>
 void spoil_blocked_gradients(BlockCase<T>& k, const std::vector<uint8_t>& code) {
     const Strides& s = k.g_layout.strides;
-    size_t at = 0;
     for (int64_t n = 0; n < k.p.n; ++n)
         for (int64_t y = 0; y < k.p.out_h; ++y)
             for (int64_t x = 0; x < k.p.out_w; ++x)
                 for (int64_t o = 0; o < k.p.o; ++o)
-                    if (code[at++] == kDead)
+                    if (read_code(k.p, code.data(), n, y, x, o) == kDead)
                         k.g[static_cast<size_t>(n * s.n + o * s.c + y * s.h + x * s.w)] =
                             T(std::numeric_limits<float>::infinity());
 }
