@@ -46,16 +46,22 @@ _RANGES = {
     "epochs": ("an integer of at least 1", lambda v: v >= 1),
     "batch_size": ("an integer of at least 1", lambda v: v >= 1),
     "images_per_epoch": ("an integer of at least 1", lambda v: v >= 1),
+    "accumulate": ("an integer of at least 1", lambda v: v >= 1),
+    "warmup_steps": ("an integer of at least 0", lambda v: v >= 0),
+    "patience": ("an integer of at least 1", lambda v: v >= 1),
     "log_every": ("an integer of at least 1", lambda v: v >= 1),
     "save_every": ("an integer of at least 1", lambda v: v >= 1),
     "keep": ("an integer of at least 1", lambda v: v >= 1),
     "seed": ("an integer from 0 to 2**63 - 1", lambda v: 0 <= v < 2**63),
     "lr": ("a number above 0", lambda v: 0 < v < math.inf),
     "muon_lr": ("a number above 0", lambda v: 0 < v < math.inf),
+    "backbone_lr_factor": ("a number above 0", lambda v: 0 < v < math.inf),
     "momentum": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "betas": ("two numbers from 0 to below 1", lambda v: len(v) == 2 and all(0 <= b < 1 for b in v)),
     "weight_decay": ("a number of at least 0", lambda v: 0 <= v < math.inf),
     "val_fraction": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
+    "clip_grad_norm": ("a number above 0", lambda v: 0 < v < math.inf),
+    "ema": ("a decay above 0 and below 1, such as 0.999", lambda v: 0 < v < 1),
     "label_smoothing": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "target_acc": ("a fraction from 0 to 1, such as 0.99", lambda v: 0 <= v <= 1),
     "device": ("auto, cpu, cuda or cuda:INDEX", lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None),
@@ -77,9 +83,13 @@ class Config(Recipe):
         backend: ``fused`` blocks or the ``stock`` torch modules they stand for.
         precision: ``fp32``, or the lower one of autocast: ``bf16``, ``fp16``.
         compile: train through ``torch.compile``.
+        deterministic: ``torch.use_deterministic_algorithms``: an operation that may differ from run to run is an error.
         log_every: batches between two records of the running loss.
         save_every: steps between two saves within an epoch; None: only at the end of each epoch.
         keep: saved states that are kept; where the newest is damaged, the one before serves to resume.
+        patience: stop when this many epochs have brought no better accuracy, on the validation images if there are
+            any, else on the test images; None: never.
+        tensorboard: write event files for TensorBoard into the run's directory.
         target_acc: test accuracy (0 to 1) below which a finished run is a failure.
         checkpoint: fine-tuning only: the checkpoint to start from.
         freeze: which parameters stay as they are: ``none``, those of the convolutions (``conv``), ``all-but-head``.
@@ -96,9 +106,12 @@ class Config(Recipe):
     backend: str = "fused"
     precision: str = "fp32"
     compile: bool = False
+    deterministic: bool = False
     log_every: int = 100
     save_every: int | None = None
     keep: int = 2
+    patience: int | None = None
+    tensorboard: bool = False
     target_acc: float | None = None
     checkpoint: str | None = None
     freeze: str = "none"
@@ -182,7 +195,18 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 # What a resumed run may change without becoming another run.
-_MAY_CHANGE_ON_RESUME = {"data_dir", "offline", "device", "log_every", "save_every", "keep", "target_acc", "checkpoint"}
+_MAY_CHANGE_ON_RESUME = {
+    "data_dir",
+    "offline",
+    "device",
+    "log_every",
+    "save_every",
+    "keep",
+    "patience",
+    "tensorboard",
+    "target_acc",
+    "checkpoint",
+}
 
 
 def changed_on_resume(old: Config, new: Config) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -46,6 +48,23 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     if precision not in _AUTOCAST:
         return nullcontext()
     return torch.autocast(device.type, _AUTOCAST[precision])
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """While it is entered and ``wanted``: torch refuses operations whose results may differ from run to run.
+
+    Ours do not, on any device, and none is refused on the CPU. On a GPU cuBLAS is told to use a fixed workspace, which
+    works only before its first call in the process.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def synchronize(device: torch.device) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mnist_fast.data import batches
 from mnist_fast.devices import autocast, synchronize
+from mnist_fast.parallel import ALONE, Workers
 
 BATCH_SIZE = 1000
 
@@ -34,7 +35,14 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, *, mean: float, std: float, precision: str = "fp32"
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    mean: float,
+    std: float,
+    precision: str = "fp32",
+    workers: Workers = ALONE,
 ) -> Evaluation:
     """Run ``model`` in evaluation mode over all images, on the device its parameters are on.
 
@@ -46,20 +54,23 @@ def evaluate(
         mean: subtracted from pixel / 255.
         std: what the difference is divided by.
         precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
+        workers: processes that call this together, each to evaluate its share; all get the same result.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     start = time.perf_counter()
-    loss = torch.zeros((), device=device)
-    predictions = []
-    for inputs, targets in batches(images, labels, BATCH_SIZE, mean=mean, std=std, device=device):
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    predictions = [torch.empty(0, dtype=torch.int64, device=device)]
+    own_images, own_labels = workers.share(images), workers.share(labels)
+    for inputs, targets in batches(own_images, own_labels, BATCH_SIZE, mean=mean, std=std, device=device):
         with autocast(precision, device):
             logits = model(inputs)
         # In float64, so that the sum over many batches adds no rounding of its own.
         loss = loss + F.cross_entropy(logits.double(), targets, reduction="sum")
         predictions.append(logits.argmax(dim=1))
-    predicted = torch.cat(predictions).cpu()
+    predicted = workers.whole(torch.cat(predictions), len(labels)).cpu()
+    workers.sum(loss)
     synchronize(device)
     seconds = time.perf_counter() - start
     model.train(was_training)

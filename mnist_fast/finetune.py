@@ -17,6 +17,7 @@ from mnist_fast.config import Config
 from mnist_fast.data import Dataset, batches
 from mnist_fast.devices import autocast
 from mnist_fast.errors import UsageError
+from mnist_fast.models.heads import head_name
 from mnist_fast.models.spec import NetworkSpec
 
 # A frozen backbone's features are kept only up to this size; beyond it they are computed in each step.
@@ -46,23 +47,19 @@ def load_backbone(model: nn.Module, checkpoint: Checkpoint, *, head: str) -> Non
     weights = checkpoint.build().state_dict()  # through its own network: it has checked that they fit
     if head == "linear":
         own = model.state_dict()
-        last = _last_linear(model)
+        last = head_name(model)
         weights = {name: value if name.startswith(f"{last}.") else weights[name] for name, value in own.items()}
     model.load_state_dict(weights)
 
 
 def freeze(model: nn.Module, what: str) -> None:
     """Take parameters out of training: ``none``, those of the convolutions (``conv``), or ``all-but-head``."""
-    head = _last_linear(model)
+    head = head_name(model)
     for name, module in model.named_modules():
         frozen = isinstance(module, nn.Conv2d) if what == "conv" else what == "all-but-head" and name != head
         if frozen:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
-
-
-def _last_linear(model: nn.Module) -> str:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
 def split_frozen(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential] | None:

@@ -24,7 +24,8 @@ class CrossEntropy:
         device: where the outputs will be.
 
     Shapes: outputs float (N, C), logits or log-probabilities (log_softmax leaves those as they are); targets int64
-    (N,); the mean over the batch, ().
+    (N,); the mean over the batch, (). With ``count``, the images of a step of which this batch is a part: the sum over
+    the batch divided by it, so that the parts' losses and gradients add up to those of the step.
     """
 
     def __init__(self, num_classes: int, label_smoothing: float, device: torch.device | None = None) -> None:
@@ -33,8 +34,11 @@ class CrossEntropy:
             own = (1 - label_smoothing) * torch.eye(num_classes, device=device)
             self._smoothed = own + label_smoothing / num_classes
 
-    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, targets if self._smoothed is None else self._smoothed.index_select(0, targets))
+    def __call__(self, outputs: Tensor, targets: Tensor, count: float | None = None) -> Tensor:
+        wanted = targets if self._smoothed is None else self._smoothed.index_select(0, targets)
+        if count is None:
+            return F.cross_entropy(outputs, wanted)
+        return F.cross_entropy(outputs, wanted, reduction="sum") / count
 
 
 class NonFiniteLossError(MnistFastError):

@@ -81,8 +81,13 @@ class Reporter:
         """A record of a finished epoch."""
         if self._bar is not None:
             self._bar.stop()
+        parts = [part for part in ("val", "test") if f"{part}_accuracy" in record]
+        measures = [
+            f"{part} accuracy {record[f'{part}_accuracy']:.2%}, {part} loss {record[f'{part}_loss']:.4f}"
+            for part in parts
+        ]
         self.note(
-            f"epoch {record['epoch']}: test accuracy {record['test_accuracy']:.2%}, test loss "
-            f"{record['test_loss']:.4f}, train loss {record['train_loss']:.4f}; "
-            f"{record['train_seconds']:.2f} s training, {record['test_seconds']:.2f} s testing"
+            f"epoch {record['epoch']}: {', '.join(measures)}, train loss {record['train_loss']:.4f}; "
+            f"{record['train_seconds']:.2f} s training, "
+            f"{sum(record[f'{part}_seconds'] for part in parts):.2f} s testing"
         )

@@ -25,8 +25,14 @@ class Recipe:
         muon_lr: learning rate of the filters under ``muon``.
         momentum: of ``sgd`` and ``muon``.
         betas: of ``adam``, ``adamw`` and Adam's part of ``muon``.
-        weight_decay: as the optimizer defines it.
+        backbone_lr_factor: what the learning rates of all layers but the last linear one are multiplied by.
+        weight_decay: as the optimizer defines it, of parameters with two or more dimensions; biases have none.
         schedule: one of ``SCHEDULES``; see :mod:`mnist_fast.schedules`.
+        warmup_steps: steps in which the learning rate rises linearly, in front of the schedule.
+        accumulate: batches a step: their gradients add up to that of one batch of ``accumulate * batch_size`` images.
+        clip_grad_norm: gradients are scaled down to this norm, of all of them together; None: never.
+        ema: decay of the exponential moving average of the weights that is evaluated and saved; None: the weights
+            themselves are.
         label_smoothing: of the cross-entropy loss in training; test losses are without.
         normalize: ``dataset``: (x/255 - mean) / std with the data's numbers; ``none``: x/255.
     """
@@ -39,8 +45,13 @@ class Recipe:
     muon_lr: float = 0.03
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
+    backbone_lr_factor: float = 1.0
     weight_decay: float = 0.0
     schedule: str = "constant"
+    warmup_steps: int = 0
+    accumulate: int = 1
+    clip_grad_norm: float | None = None
+    ema: float | None = None
     label_smoothing: float = 0.0
     normalize: str = "dataset"
 

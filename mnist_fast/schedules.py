@@ -25,7 +25,9 @@ def _piecewise_linear(fraction: float) -> float:
     return 0.2 + 0.8 * fraction / 0.2 if fraction < 0.2 else (1 - fraction) / 0.8
 
 
-def learning_rate_factor(schedule: str, step: int, *, total_steps: int, steps_per_epoch: int) -> float:
+def learning_rate_factor(
+    schedule: str, step: int, *, total_steps: int, steps_per_epoch: int, warmup_steps: int = 0
+) -> float:
     """What the base learning rate is multiplied by in one step.
 
     Args:
@@ -34,14 +36,22 @@ def learning_rate_factor(schedule: str, step: int, *, total_steps: int, steps_pe
         step: optimizer steps done so far in the whole run, from 0 to ``total_steps - 1``.
         total_steps: optimizer steps of the whole run.
         steps_per_epoch: optimizer steps of one epoch.
+        warmup_steps: fewer than ``total_steps``. In them the factor rises linearly to the schedule's first, and the
+            schedule has the rest of the run; ``step`` still falls where an epoch ends.
 
     Raises:
         UsageError: no such schedule.
     """
+    if step < warmup_steps:
+        first = learning_rate_factor(
+            schedule, 0, total_steps=total_steps - warmup_steps, steps_per_epoch=steps_per_epoch
+        )
+        return first * (step + 1) / (warmup_steps + 1)
     if schedule == "constant":
         return 1.0
     if schedule == "step":
         return 0.7 ** (step // steps_per_epoch)
+    step, total_steps = step - warmup_steps, total_steps - warmup_steps
     if schedule == "cosine":
         return _cosine(1.0, 0.0, step / total_steps)
     if schedule == "one-cycle":

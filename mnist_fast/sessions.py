@@ -72,7 +72,7 @@ class Session:
     def summary(self, command: str) -> dict[str, Any]:
         """The run in plain JSON values."""
         result, config = self.result, self.result.config
-        best = max(result.history, key=lambda record: record["test_accuracy"])
+        last, part = result.history[-1], "val" if "val_accuracy" in result.history[-1] else "test"
         return {
             "command": command,
             "arch": config.arch,
@@ -88,7 +88,9 @@ class Session:
             "train_seconds": result.train_seconds,
             "images_per_second": result.images / result.train_seconds,
             "checkpoint": str(self.run.last),
-            "best_accuracy": best["test_accuracy"],
+            "val_accuracy": last.get("val_accuracy"),
+            "val_loss": last.get("val_loss"),
+            "best_accuracy": max(record[f"{part}_accuracy"] for record in result.history),
             "best_checkpoint": str(self.run.best),
             "start_accuracy": result.start_accuracy,
             "test_seconds": result.evaluation.seconds,

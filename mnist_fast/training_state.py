@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_fast.devices import environment
-
 
 @dataclass
 class Counters:
@@ -56,7 +54,11 @@ def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def environment_changes(then: Mapping[str, str], device: torch.device) -> list[str]:
+def seed_process(seed: int, rank: int, step: int) -> None:
+    """Give a process random numbers of its own, where no saved state has any for it."""
+    torch.manual_seed(hash((seed, rank, step)) % 2**63)
+
+
+def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What is not as it was, of all that a result's last bits depend on, as ``"threads 2 there, 1 now"``."""
-    now = environment(device)
     return [f"{key} {then.get(key)} there, {now[key]} now" for key in now if then.get(key) != now[key]]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from tiny import tiny_config, tiny_dataset
 
-from mnist_fast import training
+from mnist_fast import selection, training
 from mnist_fast.checkpoint import CheckpointError, load_checkpoint
 from mnist_fast.config import Config, make_config
 from mnist_fast.data import batches, load_dataset
@@ -217,10 +217,10 @@ def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytes
     before: dict[str, torch.Tensor] = {}
     original = training.Trainer._train_step
 
-    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor, count: int) -> None:
         trainers.append(self)
         before.update({name: value.clone() for name, value in self.model.state_dict().items()})
-        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets)
+        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets, count)
 
     monkeypatch.setattr(training.Trainer, "_train_step", poisoned)
     with RunDirectory(tmp_path, resume=True) as run, pytest.raises(NonFiniteLossError, match="step 9") as caught:
@@ -232,7 +232,7 @@ def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytes
 
 def test_a_test_loss_that_is_no_number_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
-    monkeypatch.setattr(training, "evaluate", lambda *_, **__: Evaluation(1.0, float("nan"), nothing, 0.0))
+    monkeypatch.setattr(selection, "evaluate", lambda *_, **__: Evaluation(1.0, float("nan"), nothing, 0.0))
     with pytest.raises(NonFiniteLossError, match="nothing was saved"):
         _run(tiny_config(), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
@@ -270,11 +270,11 @@ def test_nan_in_a_block_of_losses_is_not_applied(optimizer: str, monkeypatch: py
     before: dict[str, torch.Tensor] = {}
     original = training.Trainer._train_step
 
-    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    def poisoned(self: training.Trainer, inputs: torch.Tensor, targets: torch.Tensor, count: int) -> None:
         trainers.append(self)
         if len(trainers) == 3:
             before.update({name: value.clone() for name, value in self.model.state_dict().items()})
-        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets)
+        original(self, inputs * float("nan") if len(trainers) == 3 else inputs, targets, count)
 
     monkeypatch.setattr(training.Trainer, "_train_step", poisoned)
     _defer(monkeypatch)

@@ -11,7 +11,7 @@ from mnist_fast.cli.options import COMPUTE, PRINT, RECIPE, RUN, TRAINING_DATA, o
 
 @click.command("finetune", short_help="Train a checkpoint further, with layers frozen or a new head.")
 @click.argument("checkpoint")
-@options("freeze", "head", "arch", *TRAINING_DATA, *RECIPE, *COMPUTE, *RUN, *PRINT)
+@options("freeze", "head", "backbone_lr_factor", "arch", *TRAINING_DATA, *RECIPE, *COMPUTE, *RUN, *PRINT)
 def command(**arguments: Any) -> None:
     """Train CHECKPOINT further: a file, or a run directory (its best.safetensors, else its last.safetensors).
 

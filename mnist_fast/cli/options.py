@@ -47,8 +47,26 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "muon_lr": click.option("--muon-lr", type=float, help="Learning rate of the filters with muon."),
     "momentum": click.option("--momentum", type=float, help="Of sgd and muon."),
     "betas": click.option("--betas", type=(float, float), default=None, metavar="B1 B2", help="Of adam and adamw."),
-    "weight_decay": click.option("--weight-decay", type=float, help="Weight decay of the optimizer."),
+    "backbone_lr_factor": click.option(
+        "--backbone-lr-factor",
+        type=float,
+        metavar="FACTOR",
+        help="Learning rate of all layers before the last, as a multiple of --lr. [default: 1]",
+    ),
+    "weight_decay": click.option("--weight-decay", type=float, help="Of the optimizer; biases have none."),
     "schedule": click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate changes."),
+    "warmup_steps": click.option(
+        "--warmup-steps", type=int, metavar="N", help="Raise the learning rate linearly in N steps first. [default: 0]"
+    ),
+    "accumulate": click.option(
+        "--accumulate", type=int, metavar="N", help="Batches a step, as one of N times the size. [default: 1]"
+    ),
+    "clip_grad_norm": click.option(
+        "--clip-grad-norm", type=float, metavar="NORM", help="Scale gradients down to this norm."
+    ),
+    "ema": click.option(
+        "--ema", type=float, metavar="DECAY", help="Evaluate and save an exponential moving average of the weights."
+    ),
     "label_smoothing": click.option("--label-smoothing", type=float, help="Of the training loss."),
     "normalize": click.option(
         "--normalize", type=click.Choice(NORMALIZATIONS), help="Input: (x/255 - mean)/std of the dataset, or x/255."
@@ -62,6 +80,17 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         "--precision", type=click.Choice(PRECISIONS), help="fp32, or autocast to a lower one. [default: fp32]"
     ),
     "compile": click.option("--compile/--no-compile", default=None, help="Train through torch.compile."),
+    "deterministic": click.option(
+        "--deterministic/--no-deterministic",
+        default=None,
+        help="Refuse operations whose results may differ from run to run.",
+    ),
+    "patience": click.option(
+        "--patience", type=int, metavar="EPOCHS", help="Stop after so many epochs without a better accuracy."
+    ),
+    "tensorboard": click.option(
+        "--tensorboard/--no-tensorboard", default=None, help="Write event files for TensorBoard into --output."
+    ),
     "log_every": click.option(
         "--log-every", type=int, help="Batches between two records of the running loss. [default: 100]"
     ),
@@ -110,12 +139,16 @@ RECIPE = [
     "betas",
     "weight_decay",
     "schedule",
+    "warmup_steps",
+    "accumulate",
+    "clip_grad_norm",
+    "ema",
     "label_smoothing",
 ]
 DATA = ["dataset", "data_dir", "offline"]
 TRAINING_DATA = [*DATA, "val_fraction"]
 COMPUTE = ["device", "backend", "precision"]
-RUN = ["seed", "log_every", "save_every", "keep", "target_acc", "compile"]
+RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc", "compile", "deterministic", "tensorboard"]
 RUN += ["output", "resume", "config_file", "print_config", "dry_run"]
 PRINT = ["as_json", "quiet"]
 

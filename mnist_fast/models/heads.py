@@ -11,6 +11,11 @@ from mnist_fast.nn import Linear
 HEADS = ("own", "linear")
 
 
+def head_name(model: nn.Module) -> str:
+    """The name of the layer that tells the classes apart: the last linear one; empty where there is none."""
+    return ["", *(name for name, module in model.named_modules() if isinstance(module, nn.Linear))][-1]
+
+
 def with_linear_head(model: nn.Sequential, num_classes: int) -> nn.Sequential:
     """``model`` up to its ``flatten``, and one new linear layer from those features to the classes.
 
