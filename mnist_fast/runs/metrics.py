@@ -1,0 +1,92 @@
+"""A run's metrics: a line of JSON for each record as it comes, and the same as a table whenever the run is saved."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mnist_fast.files import OutputError, write_atomically
+
+JSONL = "metrics.jsonl"
+CSV = "metrics.csv"
+
+
+class MetricsLog:
+    """``metrics.jsonl`` and ``metrics.csv`` of the run in ``directory``.
+
+    Records are only ever appended. A state of the run holds a :meth:`mark` of how far they had come, and going on from
+    that state begins there again: no record is missing, torn or written twice.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._jsonl, self._csv = directory / JSONL, directory / CSV
+        self._size, self._digest = 0, hashlib.sha256()
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one record, of plain JSON values. Raises OutputError: it cannot be written."""
+        line = f"{json.dumps(record)}\n".encode()
+        try:
+            with self._jsonl.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._jsonl}: {error.strerror}") from None
+        self._size += len(line)
+        self._digest.update(line)
+
+    def mark(self) -> dict[str, Any]:
+        """How far the records have come, once they are safe on the disk."""
+        if self._jsonl.exists():
+            with self._jsonl.open("rb") as file:
+                os.fsync(file.fileno())
+        return {"size": self._size, "sha256": self._digest.hexdigest()}
+
+    def rewind(self, step: int, mark: dict[str, Any] | None) -> str | None:
+        """Drop what came after ``mark``, or everything.
+
+        Returns:
+            Where the records up to the mark are not what they were: what to tell the user. All that can be read and
+            are not of later steps than ``step`` stay.
+        """
+        content = self._jsonl.read_bytes() if self._jsonl.exists() else b""
+        problem = None
+        kept = b""
+        if mark is not None:
+            kept = content[: mark["size"]]
+            if hashlib.sha256(kept).hexdigest() != mark["sha256"]:
+                kept = b"".join(line for line in content.splitlines(keepends=True) if _is_up_to(line, step))
+                problem = f"{self._jsonl} was edited or is damaged: records may be missing or wrong up to step {step}"
+        self._size, self._digest = len(kept), hashlib.sha256(kept)
+        if kept != content:
+            write_atomically(self._jsonl, kept)
+        self.write_table()
+        return problem
+
+    def write_table(self) -> None:
+        """Renew ``metrics.csv``: a row for each record, a column for each name in any of them."""
+        lines = self._jsonl.read_bytes().splitlines() if self._jsonl.exists() else []
+        records = [record for record in map(_parse, lines) if record is not None]
+        if not records and not self._csv.exists():
+            return
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(dict.fromkeys(name for record in records for name in record)), lineterminator="\n")
+        table.writeheader()
+        table.writerows(records)
+        write_atomically(self._csv, text.getvalue().encode())
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:  # the process was killed, or the disk was full, while this line was written
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_up_to(line: bytes, step: int) -> bool:
+    record = _parse(line)
+    return record is not None and isinstance(record.get("step"), int) and record["step"] <= step
