@@ -64,7 +64,7 @@ def test_summary_for_people() -> None:
 
 def test_validation_images_are_held_out() -> None:
     result = run(*TRAIN, "--val-fraction", "0.1", "--dry-run")
-    assert "1,295 training and 359 test images" in result.stdout
+    assert "1,295 training, 143 validation and 359 test images" in result.stdout
     assert "143 of the training images are held out for validation" in result.stderr
     assert run(*TRAIN, "--val-fraction", "1", "--dry-run").exit_code == 2
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from tiny import tiny_config, tiny_dataset
 
-from mnist_fast import selection, training
+from mnist_fast import selection, training, updating
 from mnist_fast.checkpoint import CheckpointError, load_checkpoint
 from mnist_fast.config import Config, make_config
 from mnist_fast.data import batches, load_dataset
@@ -164,7 +164,7 @@ def test_saving_within_epochs(tmp_path: Path) -> None:
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients can overflow while the loss is still finite; then the step after would tell."""
     monkeypatch.setattr(
-        training, "step", lambda optimizers: optimizers[0].param_groups[0]["params"][0].data.fill_(math.inf)
+        updating, "step", lambda optimizers: optimizers[0].param_groups[0]["params"][0].data.fill_(math.inf)
     )
     with pytest.raises(NonFiniteLossError, match="weights after step 1 are not finite"):
         _run(tiny_config(save_every=1), tmp_path)
