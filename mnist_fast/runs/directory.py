@@ -21,7 +21,7 @@ from mnist_fast.config import Config, read_toml
 from mnist_fast.files import OutputError, check_room, remove_stale_temporaries, write_atomically
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.runs.environment import describe_environment
-from mnist_fast.runs.metrics import CSV, JSONL, MetricsLog
+from mnist_fast.runs.metrics import JSONL, MetricsLog
 from mnist_fast.runs.states import load_newest_state, save_state, state_files
 
 CONFIG = "config.toml"
@@ -64,9 +64,7 @@ class RunDirectory:
             ``resume`` is False. Nothing is overwritten.
     """
 
-    def __init__(
-        self, path: str | Path, *, resume: bool = False, warn: Callable[[str], None] = warnings.warn
-    ) -> None:
+    def __init__(self, path: str | Path, *, resume: bool = False, warn: Callable[[str], None] = warnings.warn) -> None:
         self.path = Path(path)
         self.resume = resume
         self._warn = warn
@@ -143,7 +141,8 @@ class RunDirectory:
         if state is not None:
             self._step, self._mark = state["step"], state["metrics"]
             if not _is_sealed(self.path / CONFIG):
-                self._warn(f"{self.path / CONFIG} was edited or is damaged: going on with the options in the saved state")
+                path = self.path / CONFIG
+                self._warn(f"{path} was edited or is damaged: going on with the options in the saved state")
         return state
 
     def begin(self, config: Config, model: nn.Module) -> None:

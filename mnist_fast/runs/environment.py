@@ -16,6 +16,8 @@ from mnist_fast.devices import environment
 from mnist_fast.machine import cores, processor
 from mnist_fast.version import __version__
 
+_VARIABLES = ("MNIST_FAST_", "OMP_", "CUDA_VISIBLE")
+
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine, device, threads, instruction sets, git revision and command line, in plain JSON values."""
@@ -29,9 +31,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "os": platform.platform(),
         "cpu": processor(),
         "cores": cores(),
-        "variables": {
-            name: value for name, value in os.environ.items() if name.startswith(("MNIST_FAST_", "OMP_", "CUDA_VISIBLE"))
-        },
+        "variables": {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)},
         "git": _git_revision(),
     }
 

@@ -73,7 +73,8 @@ class MetricsLog:
         if not records and not self._csv.exists():
             return
         text = io.StringIO()
-        table = csv.DictWriter(text, list(dict.fromkeys(name for record in records for name in record)), lineterminator="\n")
+        columns = list(dict.fromkeys(name for record in records for name in record))
+        table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(records)
         write_atomically(self._csv, text.getvalue().encode())
