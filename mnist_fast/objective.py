@@ -81,7 +81,7 @@ def _explained(forward: nn.Module) -> Callable[[Tensor], Tensor]:
         try:
             return cast(Tensor, forward(inputs))
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = " ".join(str(error).split())
             raise MnistFastError(f"--compile failed on this machine ({reason[:200]}); leave it out") from None
 
     return run

@@ -60,6 +60,16 @@ def test_constant() -> None:
     assert set(_factors("constant", 5)) == {1.0}
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_warm_up_comes_in_front(schedule: str) -> None:
+    def factor(step: int) -> float:
+        return learning_rate_factor(schedule, step, total_steps=40, steps_per_epoch=10, warmup_steps=4)
+
+    first, *rest = _factors(schedule, 36) if schedule != "step" else [1.0, *_factors(schedule, 40)[5:]]
+    assert [factor(step) for step in range(4)] == pytest.approx([first * part / 5 for part in (1, 2, 3, 4)])
+    assert [factor(step) for step in range(4, 40)] == pytest.approx([first, *rest])
+
+
 def test_unknown_name_lists_the_choices() -> None:
     with pytest.raises(UsageError, match=", ".join(SCHEDULES)):
         _factors("zigzag", 3)

@@ -124,6 +124,7 @@ def test_the_run_directory(tmp_path: Path) -> None:
         {"arch": "cnn-dropout", "optimizer": "adam", "lr": 1e-3, "log_every": 4},
         {"arch": "lenet", "optimizer": "sgd", "schedule": "one-cycle", "images_per_epoch": 50, "batch_size": 9},
         {"optimizer": "adamw", "schedule": "cosine", "backend": "stock", "precision": "bf16"},
+        {"batch_size": 5, "accumulate": 3, "warmup_steps": 4, "clip_grad_norm": 1.0, "weight_decay": 0.01, "ema": 0.9},
     ],
 )
 def test_resumed_runs_are_bit_identical(options: dict[str, Any], tmp_path: Path) -> None:
@@ -344,6 +345,19 @@ def test_default_outputs_are_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for expected in ("runs/cnn-now", "runs/cnn-now-2", "runs/cnn-now-3"):
         assert default_output("cnn") == Path(expected)
         Path(expected).mkdir(parents=True)
+
+
+def test_a_warm_up_ends_before_the_run() -> None:
+    with pytest.raises(UsageError, match="--warmup-steps 12: the whole run has 12 steps"):
+        train(tiny_config(warmup_steps=12), tiny_dataset())
+
+
+@pytest.mark.parametrize("backend", ["fused", "stock"])
+def test_deterministic_algorithms_are_enough(backend: str) -> None:
+    plain = train(tiny_config(backend=backend), tiny_dataset())
+    strict = train(tiny_config(backend=backend, deterministic=True), tiny_dataset())
+    assert _equal(_weights(plain), _weights(strict))
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_compile_trains_the_same() -> None:
