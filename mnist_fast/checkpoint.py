@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from mnist_fast.errors import MnistFastError, UsageError
 from mnist_fast.files import write_atomically
-from mnist_fast.models import get_model, list_models
-from mnist_fast.models.heads import HEADS
+from mnist_fast.foreign import recognise
+from mnist_fast.models import list_models
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.recipes import RECIPES
 from mnist_fast.version import __version__
@@ -53,12 +53,14 @@ class Checkpoint:
         details: the training run in plain JSON values (dataset, epoch, test_accuracy, …); empty for a state_dict that
             another program wrote.
         path: the file they came from.
+        note: what people should know of how it was read, one line; None: nothing.
     """
 
     spec: NetworkSpec
     weights: dict[str, Tensor]
     details: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    note: str | None = None
 
     def build(self, *, fused: bool = True) -> nn.Module:
         """The network with these weights, on the CPU.
@@ -170,9 +172,8 @@ def _from_state_dict(content: Any, path: Path, arch: str | None) -> Checkpoint:
         raise UsageError(f"{path} does not say which network it is of; add --arch, one of {', '.join(list_models())}")
     normalized = RECIPES[arch].normalize == "dataset"
     mean, std = (_MNIST_MEAN, _MNIST_STD) if normalized else (0.0, 1.0)
-    for head in HEADS:
-        names = list(get_model(arch, head=head).state_dict())
-        if set(names) == content.keys():
-            num_classes = content[names[-1]].shape[:1].numel()
-            return Checkpoint(NetworkSpec(arch, num_classes, mean, std, head), content, path=path)
+    found = recognise(content, arch)
+    if found is not None:
+        spec = NetworkSpec(arch, found.num_classes, mean, std, found.head)
+        return Checkpoint(spec, found.weights, path=path, note=found.note)
     raise CheckpointError(f"{path} is no state_dict of {arch}: it holds {', '.join(map(str, content))}"[:300])

@@ -38,7 +38,6 @@ _CHOICES = {
     "normalize": NORMALIZATIONS,
     "backend": BACKENDS,
     "precision": PRECISIONS,
-    "freeze": FREEZES,
     "head": HEADS,
 }
 # name -> (what a value must be, in words; the test of it). None is allowed where it is the default.
@@ -92,7 +91,8 @@ class Config(Recipe):
         tensorboard: write event files for TensorBoard into the run's directory.
         target_acc: test accuracy (0 to 1) below which a finished run is a failure.
         checkpoint: fine-tuning only: the checkpoint to start from.
-        freeze: which parameters stay as they are: ``none``, those of the convolutions (``conv``), ``all-but-head``.
+        freeze: which parameters stay as they are: ``none``, those of the convolutions (``conv``), ``all-but-head``, or
+            those of the layers named here, with commas between and ``*`` for any letters: ``conv1,fc*``.
         head: ``keep`` the layers after the convolutions, or put one new ``linear`` layer in their place.
     """
 

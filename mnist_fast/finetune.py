@@ -6,6 +6,7 @@ SGD 0.001, momentum 0.9; but its forward pass never calls ``fc4``. Ours does: ``
 
 from __future__ import annotations
 
+import fnmatch
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -26,26 +27,15 @@ _RANDOM_IN_TRAINING = (nn.Dropout, nn.Dropout2d)
 
 
 def finetuned_spec(checkpoint: Checkpoint, config: Config, dataset: Dataset) -> NetworkSpec:
-    """The network that fine-tuning trains: the checkpoint's input normalisation, its head or a new one.
-
-    Raises:
-        UsageError: the head is kept and the data has another number of classes.
-    """
-    spec, classes = checkpoint.spec, len(dataset.classes)
-    if config.head == "linear":
-        return replace(spec, head="linear", num_classes=classes)
-    if spec.num_classes != classes:
-        raise UsageError(
-            f"{checkpoint.path} tells {spec.num_classes} classes apart and {dataset.name} has {classes}; "
-            "add --head linear"
-        )
-    return spec
+    """The network that fine-tuning trains: the checkpoint's, or one with another head, for the classes of the data."""
+    head = "linear" if config.head == "linear" else checkpoint.spec.head
+    return replace(checkpoint.spec, head=head, num_classes=len(dataset.classes))
 
 
-def load_backbone(model: nn.Module, checkpoint: Checkpoint, *, head: str) -> None:
-    """Give ``model`` the checkpoint's weights; with head ``linear`` the new last layer keeps its fresh ones."""
+def load_backbone(model: nn.Module, checkpoint: Checkpoint, *, new_head: bool) -> None:
+    """Give ``model`` the checkpoint's weights; a new head, its last layer, keeps its fresh ones."""
     weights = checkpoint.build().state_dict()  # through its own network: it has checked that they fit
-    if head == "linear":
+    if new_head:
         own = model.state_dict()
         last = head_name(model)
         weights = {name: value if name.startswith(f"{last}.") else weights[name] for name, value in own.items()}
@@ -53,13 +43,30 @@ def load_backbone(model: nn.Module, checkpoint: Checkpoint, *, head: str) -> Non
 
 
 def freeze(model: nn.Module, what: str) -> None:
-    """Take parameters out of training: ``none``, those of the convolutions (``conv``), or ``all-but-head``."""
-    head = head_name(model)
-    for name, module in model.named_modules():
-        frozen = isinstance(module, nn.Conv2d) if what == "conv" else what == "all-but-head" and name != head
-        if frozen:
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(False)
+    """Take parameters out of training.
+
+    Args:
+        what: ``none``; those of the convolutions (``conv``); ``all-but-head``; or those of the layers that match one of
+            several names or patterns as the shell's, with commas between.
+
+    Raises:
+        UsageError: a name or pattern that matches no layer.
+    """
+    layers = {name: module for name, module in model.named_modules() if [*module.parameters(recurse=False)]}
+    if what == "conv":
+        frozen = {name for name, module in layers.items() if isinstance(module, nn.Conv2d)}
+    elif what == "all-but-head":
+        frozen = layers.keys() - {head_name(model)}
+    else:
+        frozen = set()
+        for pattern in () if what == "none" else what.split(","):
+            matches = fnmatch.filter(layers, pattern.strip())
+            if not matches:
+                raise UsageError(f"--freeze {what}: {pattern!r} names no layer; the layers are {', '.join(layers)}")
+            frozen.update(matches)
+    for name in frozen:
+        for parameter in layers[name].parameters(recurse=False):
+            parameter.requires_grad_(False)
 
 
 def split_frozen(model: nn.Module) -> tuple[nn.Sequential, nn.Sequential] | None:

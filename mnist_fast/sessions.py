@@ -188,6 +188,8 @@ def run_evaluation(
     check_precision(precision, target)
     _note_missing_kernels(backend, target, reporter)
     loaded = load_checkpoint(checkpoint, arch=arch)
+    if loaded.note:
+        reporter.note(f"{loaded.path}: {loaded.note}")
     name = dataset or loaded.details.get("dataset", "auto")
     data = load_dataset(name, data_dir, offline=offline, progress=reporter.note)
     reporter.note(data.source)

@@ -12,6 +12,7 @@ from mnist_fast.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from mnist_fast.config import Config
 from mnist_fast.data import Dataset
 from mnist_fast.finetune import finetuned_spec, freeze, load_backbone
+from mnist_fast.models.heads import head_name
 from mnist_fast.models.spec import NetworkSpec
 
 
@@ -24,11 +25,13 @@ class StartingPoint:
         model: its parameters do not require gradients where the configuration freezes them. That of a run to continue
             still has fresh values.
         checkpoint: what fine-tuning begins with; None otherwise, and when it is continued.
+        notes: what people should know of it, each in one line.
     """
 
     spec: NetworkSpec
     model: nn.Module
     checkpoint: Checkpoint | None = None
+    notes: tuple[str, ...] = ()
 
 
 def starting_point(config: Config, dataset: Dataset, state: Mapping[str, Any] | None) -> StartingPoint:
@@ -54,8 +57,15 @@ def _unfrozen(config: Config, dataset: Dataset, state: Mapping[str, Any] | None)
         checkpoint = load_checkpoint(config.checkpoint, arch=config.arch)
         spec = finetuned_spec(checkpoint, config, dataset)
         model = spec.build(fused=fused)
-        load_backbone(model, checkpoint, head=config.head)
-        return StartingPoint(spec, model, checkpoint)
+        other_classes = spec.num_classes != checkpoint.spec.num_classes
+        load_backbone(model, checkpoint, new_head=other_classes or config.head == "linear")
+        notes = [f"{checkpoint.path}: {checkpoint.note}"] if checkpoint.note else []
+        if other_classes:
+            notes.append(
+                f"{checkpoint.path} tells {checkpoint.spec.num_classes} classes apart and {dataset.name} has "
+                f"{spec.num_classes}: {head_name(model)} starts anew"
+            )
+        return StartingPoint(spec, model, checkpoint, tuple(notes))
     mean, std = (dataset.mean, dataset.std) if config.normalize == "dataset" else (0.0, 1.0)
     spec = NetworkSpec(config.arch, len(dataset.classes), mean, std)
     return StartingPoint(spec, spec.build(fused=fused))

@@ -127,6 +127,8 @@ class Trainer:
         state = workers.from_first(run.load_state() if run else None)
         self.start = starting_point(config, dataset, state)
         self.spec = self.start.spec
+        for note in self.start.notes:
+            reporter.note(note)
         self.model = self.start.model.to(device)
 
         images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)

@@ -53,7 +53,7 @@ def test_document_002() -> None:
         (["broken.safetensors"], 1, "damaged"),
         (["start.safetensors", "--arch", "cnn"], 1, "of lenet, not of cnn"),
         (["plain.pt"], 2, "add --arch"),
-        (["start.safetensors", "--freeze", "all"], 2, "'all-but-head'"),
+        (["start.safetensors", "--freeze", "all"], 2, "'all' names no layer"),
         (["start.safetensors", "--head", "new"], 2, "'linear'"),
     ],
 )

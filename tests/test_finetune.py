@@ -18,6 +18,7 @@ from mnist_fast.errors import InterruptedRunError, UsageError
 from mnist_fast.finetune import freeze, frozen_features, split_frozen
 from mnist_fast.models import get_model
 from mnist_fast.models.spec import NetworkSpec
+from mnist_fast.progress import Reporter
 from mnist_fast.recipes import FINETUNE_RECIPE
 from mnist_fast.runs import RunDirectory
 from mnist_fast.training import TrainResult, train
@@ -55,12 +56,28 @@ def _changed(start: Path, result: TrainResult) -> set[str]:
         ("all-but-head", "keep", {"fc3"}),
         ("none", "keep", {"conv1", "conv2", "fc1", "fc2", "fc3"}),
         ("none", "linear", {"conv1", "conv2", "fc4"}),
+        ("conv1, fc*", "keep", {"conv2"}),
     ],
 )
 def test_only_what_is_not_frozen_changes(what: str, head: str, changed: set[str], backend: str, start: Path) -> None:
     result = train(_config(start, freeze=what, head=head, backend=backend), tiny_dataset())
     assert _changed(start, result) == changed
     assert (result.spec.mean, result.spec.std) == (0.25, 0.75)  # the network's, not the new data's
+
+
+@pytest.mark.parametrize("what", ["conv3", "conv1,cnv2", "", "features.*"])
+def test_layers_that_are_not_there(what: str) -> None:
+    with pytest.raises(UsageError, match=r"names no layer; the layers are conv1, conv2, fc1, fc2, fc3$"):
+        freeze(get_model("lenet"), what)
+
+
+def test_the_layers_before_the_head_have_their_own_rate(start: Path) -> None:
+    """At a rate of almost nothing they stay nearly as they are."""
+    result = train(_config(start, backbone_lr_factor=1e-6), tiny_dataset())
+    old, new = load_checkpoint(start).weights, result.model.state_dict()
+    change = {name: (new[name] - old[name]).abs().max().item() for name in new}
+    assert all(0 < change[name] < 1e-5 for name in new if name.endswith("weight") and name != "fc3.weight")
+    assert change["fc3.weight"] > 1e-4
 
 
 def test_the_new_head_learns(start: Path) -> None:
@@ -81,13 +98,13 @@ def test_its_checkpoint_loads_and_can_be_tuned_again(start: Path, tmp_path: Path
     assert _changed(tmp_path / "tuned" / "last.safetensors", again) == {"fc4"}
 
 
-def test_other_classes_need_a_new_head(start: Path) -> None:
-    letters = tiny_dataset(classes=8)
-    with pytest.raises(UsageError, match="tells 10 classes apart and tiny has 8; add --head linear"):
-        train(_config(start), letters)
-    result = train(_config(start, head="linear"), letters)
+@pytest.mark.parametrize(("head", "new"), [("keep", "fc3"), ("linear", "fc4")])
+def test_other_classes_get_a_new_head(head: str, new: str, start: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = train(_config(start, head=head, freeze="all-but-head"), tiny_dataset(classes=8), reporter=Reporter())
     assert result.model(torch.zeros(1, 1, 28, 28)).shape == (1, 8)
     assert result.start_accuracy is None
+    assert _changed(start, result) == {new}
+    assert f"10 classes apart and tiny has 8: {new} starts anew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [{"freeze": "conv", "head": "linear"}, {"freeze": "conv", "precision": "bf16"}])

@@ -102,7 +102,9 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         "--target-acc", type=float, metavar="FRACTION", help="Exit with 4 where the final test accuracy is lower."
     ),
     "freeze": click.option(
-        "--freeze", type=click.Choice(FREEZES), help="Parameters that stay as they are. [default: none]"
+        "--freeze",
+        metavar=f"{'|'.join(FREEZES)}|LAYER,…",
+        help="Layers whose parameters stay as they are; by name: conv1 or conv1,fc*. [default: none]",
     ),
     "head": click.option(
         "--head",
