@@ -177,6 +177,18 @@ def test_document_002_on_the_real_data(mnist_root: Path, tmp_path: Path) -> None
     assert _changed(tmp_path, result) == {"fc4"}
 
 
+@pytest.mark.parametrize("arch", ["speedrun", pytest.param("cnn", marks=pytest.mark.long)])
+def test_from_mnist_to_the_digits(arch: str, mnist_root: Path, tmp_path: Path) -> None:
+    with RunDirectory(tmp_path) as run:
+        train(make_config({"arch": arch, "epochs": 1}), load_dataset("mnist", mnist_root, offline=True), run=run)
+    options = {"arch": arch, "checkpoint": str(tmp_path), "freeze": "conv", "epochs": 10}
+    result = train(make_config(options, recipe=FINETUNE_RECIPE), load_dataset("digits"))
+    assert result.start_accuracy is not None
+    assert result.start_accuracy < 0.9
+    assert result.evaluation.accuracy >= 0.95
+    assert _changed(tmp_path, result) == {"fc1", "fc2"}
+
+
 def test_training_from_nothing_has_nothing_to_freeze() -> None:
     with pytest.raises(UsageError, match="fine-tuning"):
         tiny_config(freeze="conv")
