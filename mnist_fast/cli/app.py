@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import signal
 import sys
@@ -52,6 +53,15 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:  # click alone would exit with 1
             click.echo("mnist-fast: interrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click leaves quietly
+                raise
+            with contextlib.suppress(OSError):  # if it is standard output that is full, leaving would fail once more
+                sys.stdout.close()
+            click.echo(
+                f"mnist-fast: error: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True
+            )
+            ctx.exit(1)
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ class RunDirectory:
 
     def _check_best(self) -> None:
         try:
-            if self.best.exists():
+            if self.best.is_file():
                 load_checkpoint(self.best)
         except CheckpointError as error:
             self._warn(f"{error}; the next best epoch will replace it")

@@ -40,7 +40,7 @@ class MetricsLog:
 
     def mark(self) -> dict[str, Any]:
         """How far the records have come, once they are safe on the disk."""
-        if self._jsonl.exists():
+        if self._jsonl.is_file():
             with self._jsonl.open("rb") as file:
                 os.fsync(file.fileno())
         return {"size": self._size, "sha256": self._digest.hexdigest()}
@@ -52,7 +52,7 @@ class MetricsLog:
             Where the records up to the mark are not what they were: what to tell the user. All that can be read and
             are not of later steps than ``step`` stay.
         """
-        content = self._jsonl.read_bytes() if self._jsonl.exists() else b""
+        content = self._jsonl.read_bytes() if self._jsonl.is_file() else b""
         problem = None
         kept = b""
         if mark is not None:
@@ -68,7 +68,7 @@ class MetricsLog:
 
     def write_table(self) -> None:
         """Renew ``metrics.csv``: a row for each record, a column for each name in any of them."""
-        lines = self._jsonl.read_bytes().splitlines() if self._jsonl.exists() else []
+        lines = self._jsonl.read_bytes().splitlines() if self._jsonl.is_file() else []
         records = [record for record in map(_parse, lines) if record is not None]
         if not records and not self._csv.exists():
             return
