@@ -16,7 +16,7 @@ from typing import Any
 
 import tomli_w
 
-from mnist_fast.data.names import DATASET_NAMES
+from mnist_fast.data.names import AUGMENTATIONS, DATASET_NAMES
 from mnist_fast.errors import UsageError
 from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES, Recipe
 
@@ -33,6 +33,7 @@ HEADS = ("keep", "linear")
 _CHOICES = {
     "arch": tuple(RECIPES),
     "dataset": DATASET_NAMES,
+    "augment": AUGMENTATIONS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "normalize": NORMALIZATIONS,
@@ -77,7 +78,9 @@ class Config(Recipe):
         data_dir: torchvision root of the data; None: :func:`mnist_fast.data.default_data_dir`.
         offline: never touch the network.
         val_fraction: share of each class's training images that is held out for validation; 0: none.
-        seed: of the initial parameters, the data order, the validation images and dropout.
+        augment: how each training image is moved: ``none``, ``shift`` or ``affine``; see
+            :func:`mnist_fast.data.augmentation.draw_transforms`.
+        seed: of the initial parameters, the data order, the validation images, augmentation and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         backend: ``fused`` blocks or the ``stock`` torch modules they stand for.
         precision: ``fp32``, or the lower one of autocast: ``bf16``, ``fp16``.
@@ -101,6 +104,7 @@ class Config(Recipe):
     data_dir: str | None = None
     offline: bool = False
     val_fraction: float = 0.0
+    augment: str = "none"
     seed: int = 0
     device: str = "auto"
     backend: str = "fused"

@@ -58,6 +58,7 @@ class Feed:
                 epoch=epoch,
                 start=start,
                 limit=self.images_per_epoch,
+                augment=self.config.augment,
             )
             if self.workers.alone:
                 return steps

@@ -202,9 +202,10 @@ class Trainer:
         self.reporter.note(f"starting point: test accuracy {accuracy:.2%}")
 
     def _objective(self) -> Objective:
-        """The loss of the network, or of what follows its frozen layers, whose features are computed once."""
+        """The loss of the network, or of what follows frozen layers that see the same images in every epoch."""
         module, start = self.model, time.perf_counter()
-        parts = None if self._finished() else split_frozen(self.model)
+        once = self.config.augment == "none" and not self._finished()
+        parts = split_frozen(self.model) if once else None
         if parts is not None:
             features = frozen_features(
                 parts[0], self.feed.images, mean=self.spec.mean, std=self.spec.std, precision=self.config.precision

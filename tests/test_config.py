@@ -37,6 +37,7 @@ def test_toml_round_trip(arch: str, tmp_path: Path) -> None:
     [
         ({"arch": "vgg"}, "cnn-padded"),
         ({"dataset": "cifar"}, "fashion-mnist"),
+        ({"augment": "flip"}, "none, shift, affine"),
         ({"optimizer": "lion"}, "muon"),
         ({"schedule": "zigzag"}, "one-cycle"),
         ({"backend": "triton"}, "fused, stock"),

@@ -124,6 +124,7 @@ def test_the_run_directory(tmp_path: Path) -> None:
         {"arch": "cnn-dropout", "optimizer": "adam", "lr": 1e-3, "log_every": 4},
         {"arch": "lenet", "optimizer": "sgd", "schedule": "one-cycle", "images_per_epoch": 50, "batch_size": 9},
         {"optimizer": "adamw", "schedule": "cosine", "backend": "stock", "precision": "bf16"},
+        {"augment": "affine"},
         {"batch_size": 5, "accumulate": 3, "warmup_steps": 4, "clip_grad_norm": 1.0, "weight_decay": 0.01, "ema": 0.9},
     ],
 )

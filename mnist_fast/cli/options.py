@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from mnist_fast.config import BACKENDS, FREEZES, HEADS, PRECISIONS
-from mnist_fast.data.names import DATASET_NAMES
+from mnist_fast.data.names import AUGMENTATIONS, DATASET_NAMES
 from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -34,6 +34,11 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         type=float,
         metavar="FRACTION",
         help="Hold out this share of the training images for validation. [default: 0]",
+    ),
+    "augment": click.option(
+        "--augment",
+        type=click.Choice(AUGMENTATIONS),
+        help="Move each training image at random, by whole pixels or also turned, sheared and scaled. [default: none]",
     ),
     "epochs": click.option("--epochs", type=int, help="Passes over the training images."),
     "batch_size": click.option("--batch-size", type=int, help="Images a step."),
@@ -71,7 +76,9 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "normalize": click.option(
         "--normalize", type=click.Choice(NORMALIZATIONS), help="Input: (x/255 - mean)/std of the dataset, or x/255."
     ),
-    "seed": click.option("--seed", type=int, help="Of parameters, data order, held-out images, dropout. [default: 0]"),
+    "seed": click.option(
+        "--seed", type=int, help="Of all that is drawn: parameters, data order, dropout, … [default: 0]"
+    ),
     "device": click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where to compute. [default: auto]"),
     "backend": click.option(
         "--backend", type=click.Choice(BACKENDS), help="Fused blocks, or the torch modules they stand for."
@@ -148,7 +155,7 @@ RECIPE = [
     "label_smoothing",
 ]
 DATA = ["dataset", "data_dir", "offline"]
-TRAINING_DATA = [*DATA, "val_fraction"]
+TRAINING_DATA = [*DATA, "val_fraction", "augment"]
 COMPUTE = ["device", "backend", "precision"]
 RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc", "compile", "deterministic", "tensorboard"]
 RUN += ["output", "resume", "config_file", "print_config", "dry_run"]

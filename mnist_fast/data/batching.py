@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from mnist_fast.data.augmentation import apply_transforms, draw_transforms
+from mnist_fast.data.drawing import generator
+from mnist_fast.data.names import AUGMENTATIONS
 from mnist_fast.errors import UsageError
 
 
@@ -35,9 +37,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
     It depends on ``seed`` and ``epoch`` alone, so a resumed run finds its place again.
     """
-    digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
-    return torch.randperm(count, generator=generator)
+    return torch.randperm(count, generator=generator(seed, epoch))
 
 
 def batches(
@@ -51,6 +51,7 @@ def batches(
     epoch: int = 0,
     start: int = 0,
     limit: int | None = None,
+    augment: str = "none",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,6 +66,8 @@ def batches(
         epoch: picks the permutation, with ``seed``.
         start: skip this many batches, which costs nothing, to resume within an epoch.
         limit: the epoch is the first ``limit`` images of the order.
+        augment: ``"none"``, ``"shift"`` or ``"affine"``: move each image a little before it is normalised
+            (:func:`~mnist_fast.data.augmentation.draw_transforms` says how far). It needs a ``seed``.
         dtype: of the yielded images; the arithmetic is in float32 at least.
         device: where the batches are wanted; None for where the images are.
 
@@ -74,8 +77,8 @@ def batches(
         the strides of their input.
 
     Raises:
-        UsageError: a batch size or limit below 1, ``start`` below 0, a ``std`` that is not positive, or numbers of
-            images and labels that differ.
+        UsageError: a batch size or limit below 1, ``start`` below 0, a ``std`` that is not positive, numbers of images
+            and labels that differ, or an augmentation that does not exist or has no seed.
     """
     if start < 0:
         raise UsageError(f"the batch to start from is {start}; it must not be negative")
@@ -83,10 +86,17 @@ def batches(
         raise UsageError(f"the standard deviation to divide by is {std}; it must be positive")
     if len(images) != len(labels):
         raise UsageError(f"{len(images)} images have {len(labels)} labels")
+    if augment not in AUGMENTATIONS:
+        raise UsageError(f"unknown augmentation {augment!r}; choose from {', '.join(AUGMENTATIONS)}")
+    if augment != "none" and seed is None:
+        raise UsageError(f"the augmentation {augment!r} needs a seed")
     total = num_batches(len(images), batch_size, limit=limit)
     count = _epoch_size(len(images), limit)
     order = None if seed is None else epoch_order(len(images), seed, epoch)[:count].to(images.device)
     target_device = images.device if device is None else torch.device(device)
+    transforms = None
+    if seed is not None and augment != "none":
+        transforms = draw_transforms(augment, len(images), seed, epoch).to(target_device)
     scale = 1 / (255 * std)
     offset = torch.tensor(-mean / std, dtype=torch.promote_types(dtype, torch.float32))
 
@@ -100,8 +110,11 @@ def batches(
                 chosen = order[first:last]
                 # For small batches ten times as fast as images[chosen].
                 pixels, targets = images.index_select(0, chosen), labels.index_select(0, chosen)
-            # The move is of bytes; the sum converts, scales and shifts in one pass.
-            batch = torch.add(offset, pixels.to(target_device), alpha=scale).to(dtype)
+            pixels = pixels.to(target_device)  # as bytes
+            if transforms is not None:
+                pixels = apply_transforms(pixels, transforms[first:last])
+            # The sum converts, scales and shifts in one pass.
+            batch = torch.add(offset, pixels, alpha=scale).to(dtype)
             yield batch.unsqueeze(3).permute(0, 3, 1, 2), targets.to(target_device)
 
     return generate()

@@ -1,4 +1,4 @@
-"""The names that ``--dataset`` takes, apart from all that is heavy to import."""
+"""The names that ``--dataset`` and ``--augment`` take, apart from all that is heavy to import."""
 
 DATASET_NAMES: tuple[str, ...] = (
     "auto",
@@ -11,3 +11,5 @@ DATASET_NAMES: tuple[str, ...] = (
     "usps",
     "digits",
 )
+
+AUGMENTATIONS: tuple[str, ...] = ("none", "shift", "affine")
