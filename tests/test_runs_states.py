@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from mnist_fast.runs.states import load_newest_state, load_state, save_state
 
 from mnist_fast.checkpoint import CheckpointError
 from mnist_fast.files import OutputError
 from mnist_fast.runs import states
-from mnist_fast.runs.states import load_newest_state, load_state, save_state
 
 
 def _state(step: int = 3) -> dict[str, Any]:

@@ -194,9 +194,8 @@ struct SampleGradients {
                     pairs->weight_gradient(p, o_begin, o_end, stage_input<S>(n, cpu::kPairElements), winners.grad,
                                            winners.code, lists, weight_partial);
             if (!pairs) {
-                T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, 0));
                 kernels.weight_gradient(p, o_begin, o_end, stage_input<T>(n, cpu::read_slack(kernels.lanes)),
-                                        winners.grad, winners.code, lists, arranged, weight_partial);
+                                        winners.grad, winners.code, lists, weight_partial);
             }
         }
         if (a.grad_bias) kernels.bias_gradient(p, o_begin, o_end, winners.grad, winners.code, bias_partial);
@@ -260,9 +259,7 @@ void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout&
         for (int64_t ky = 0; ky < p.kh; ++ky)
             for (int64_t kx = 0; kx < p.kw; ++kx)
                 for (int64_t c = 0; c < p.c; ++c) {
-                    const T* const copies = sums + layout.at(o, ky, kx * p.c + c);
-                    T sum = copies[0];
-                    for (int64_t copy = 1; copy < layout.copies; ++copy) sum += copies[copy];
+                    const T sum = sums[layout.at(o, ky, kx * p.c + c)];
                     a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] = static_cast<S>(sum);
                 }
     };

@@ -44,9 +44,9 @@ struct Kernels {
                              T* y, uint8_t* code);
 
     // Adds the sample's weight gradient of output channels [o_begin, o_end) to partial (grad_weight_layout()).
-    // o_begin is a multiple of lanes. May read read_slack() elements past x. arranged: as for forward().
+    // o_begin is a multiple of lanes. May read read_slack() elements past x.
     void (*weight_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* x, const T* grad_output,
-                            const uint8_t* code, const AliveLists<T>& lists, T* arranged, T* partial);
+                            const uint8_t* code, const AliveLists<T>& lists, T* partial);
 
     // Adds the sample's bias gradient of output channels [o_begin, o_end).
     void (*bias_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* grad_output, const uint8_t* code,

@@ -37,7 +37,7 @@ inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t til
 constexpr int64_t kPlanarLanes = 8;  // output channels are taken in groups of up to four, also beyond the last
 inline bool suits_planar(const ConvPool& p, int64_t lanes) {
     return lanes >= kPlanarLanes && p.c == 1 && 2 * p.o <= lanes && (p.kw == 3 || p.kw == 5) && p.stride_h == 1 &&
-           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3;
+           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3 && p.pool_stride_w <= 3;
 }
 // Room for a sample's input split into planes, with a vector behind it.
 inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
@@ -93,14 +93,19 @@ inline int64_t pair_place(int64_t element) {
 // Rows so short that most of a group would be empty are widened to float instead.
 inline bool suits_pairs(const ConvPool& p) { return p.run() >= kPairElements; }
 
-// Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums, how many copies of it stand
-// there side by side, and what the vectors run over: a filter's row; output channels, where rows are shorter than a
-// vector (first layers); or windows.
+// First layers, whose kernel rows are shorter than a vector: as long as they are few, the products of all positions of
+// a window cost less, a vector of output channels at a time, than the winner's alone, a kernel row at a time.
+inline bool suits_channels(const ConvPool& p, int64_t lanes) {
+    constexpr int64_t kProducts = 200;  // of a channel at one window, where vectors of channels are full
+    return p.run() < lanes && p.pool_positions() * p.kh * p.run() * round_up(p.o, lanes) <= kProducts * p.o;
+}
+
+// Where the weight gradient of (o, ky, q = kx*c + ch) stands in a buffer of partial sums, and what the vectors run
+// over: a filter's row, or output channels.
 struct GradWeightLayout {
-    enum { kByPosition, kByChannel, kPlanar, kPairs } way;
+    enum { kByPosition, kByChannel, kPairs } way;
     int64_t size;
     int64_t o, ky, q;
-    int64_t copies;
 
     int64_t at(int64_t o_, int64_t ky_, int64_t q_) const {
         return o_ * o + ky_ * ky + (way == kPairs ? pair_place(q_) : q_) * q;
@@ -110,18 +115,14 @@ struct GradWeightLayout {
 inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes, bool pairs = false) {
     if (pairs) {
         const int64_t row = row_vectors(p, kPairElements) * kPairElements;
-        return {GradWeightLayout::kPairs, packed_rows_size(p, kPairElements), p.kh * row, row, 1, 1};
+        return {GradWeightLayout::kPairs, packed_rows_size(p, kPairElements), p.kh * row, row, 1};
     }
-    if (suits_planar(p, lanes)) {
-        const int64_t filter = p.kh * p.kw * lanes;
-        return {GradWeightLayout::kPlanar, (p.o + 3) * filter, filter, p.kw * lanes, lanes, lanes};
-    }
-    if (p.run() < lanes) {
+    if (suits_channels(p, lanes)) {
         const int64_t channels = round_up(p.o, lanes);
-        return {GradWeightLayout::kByChannel, p.kh * p.run() * channels, 1, p.run() * channels, channels, 1};
+        return {GradWeightLayout::kByChannel, p.kh * p.run() * channels, 1, p.run() * channels, channels};
     }
     const int64_t row = row_vectors(p, lanes) * lanes;
-    return {GradWeightLayout::kByPosition, packed_rows_size(p, lanes), p.kh * row, row, 1, 1};
+    return {GradWeightLayout::kByPosition, packed_rows_size(p, lanes), p.kh * row, row, 1};
 }
 
 // Pooled rows that the weight gradient handles at once, so that the input they meet stays in the first-level cache.
