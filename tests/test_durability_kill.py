@@ -30,6 +30,8 @@ RUNS: dict[str, dict[str, Any]] = {
         "batch_size": 9,
         "log_every": 4,
     },
+    "averaged": {"arch": "lenet", "optimizer": "adam", "batch_size": 5, "accumulate": 3, "warmup_steps": 4, "ema": 0.9}
+    | {"clip_grad_norm": 1.0, "weight_decay": 0.01, "save_every": 2, "keep": 3},
     "dropout": {"arch": "cnn-dropout", "optimizer": "adam", "epochs": 1, "batch_size": 24, "save_every": 1},
     "fine-tuning": {"head": "linear", "freeze": "conv", "arch": "lenet", "save_every": 2},
 }

@@ -32,7 +32,7 @@ def _read(directory: Path) -> list[dict[str, Any]]:
 
 
 def test_the_table_has_a_row_for_each_record_and_a_column_for_each_name(tmp_path: Path) -> None:
-    _log(tmp_path, RECORDS).write_table()
+    _log(tmp_path, RECORDS)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [{name: value for name, value in row.items() if value} for row in rows] == [
@@ -58,7 +58,7 @@ def test_going_on_from_a_mark_drops_what_came_after(tmp_path: Path) -> None:
 
 
 def test_a_run_from_the_beginning_has_no_records(tmp_path: Path) -> None:
-    _log(tmp_path, RECORDS).write_table()
+    _log(tmp_path, RECORDS)
     assert MetricsLog(tmp_path).rewind(0, None) is None
     assert _read(tmp_path) == []
     assert (tmp_path / "metrics.csv").read_text().strip() == ""

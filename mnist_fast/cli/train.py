@@ -14,7 +14,8 @@ from mnist_fast.cli.options import COMPUTE, PRINT, RECIPE, RUN, TRAINING_DATA, o
 def command(**arguments: Any) -> None:
     """Train a reference network; what is not given comes from the recipe of its document.
 
-    The run goes to --output: last.safetensors, best.safetensors, config.toml, metrics.jsonl and the state to resume in.
+    The run goes to --output: weights (last.safetensors, best.safetensors), config.toml, environment.json, metrics.jsonl
+    and metrics.csv, and the states that --resume needs.
     """
     from mnist_fast.cli.running import run_command
 

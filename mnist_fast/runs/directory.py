@@ -104,9 +104,6 @@ class RunDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._config is not None:
-            with contextlib.suppress(OutputError):  # the run itself ended well, or in an error that says more
-                self._metrics.write_table()
         unused = not has_run(self.path)
         if unused:  # nothing came of it (no data, say): leave no trace
             (self.path / _LOCK).unlink(missing_ok=True)
@@ -169,14 +166,13 @@ class RunDirectory:
         self._metrics.append(record)
 
     def save(self, weights: Weights, state: dict[str, Any], *, best: bool) -> None:
-        """Save the weights as the last ones, and as the best ones if they are, then the state; renew ``metrics.csv``.
+        """Save the weights as the last ones, and as the best ones if they are, then the state.
 
         The state comes last: killed in between, the run resumes from the state before and writes the same again.
         """
         assert self._config is not None, "begin comes first"
         for path in [self.last, self.best] if best else [self.last]:
             save_weights(path, weights.spec, weights.weights, weights.details)
-        self._metrics.write_table()
         config = {name: value for name, value in asdict(self._config).items() if value is not None}
         state = {**state, "config": config, "metrics": self._metrics.mark()}
         save_state(self.path, state, keep=self._config.keep)

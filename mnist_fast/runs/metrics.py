@@ -1,4 +1,4 @@
-"""A run's metrics: a line of JSON for each record as it comes, and the same as a table whenever the run is saved."""
+"""A run's metrics: a line of JSON for each record as it comes, and the same as a table for spreadsheets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CSV = "metrics.csv"
 
 
 class MetricsLog:
-    """``metrics.jsonl`` and ``metrics.csv`` of the run in ``directory``.
+    """``metrics.jsonl`` and, as a table with a column for each name in any record, ``metrics.csv`` in ``directory``.
 
     Records are only ever appended. A state of the run holds a :meth:`mark` of how far they had come, and going on from
     that state begins there again: no record is missing, torn or written twice.
@@ -26,17 +26,18 @@ class MetricsLog:
     def __init__(self, directory: Path) -> None:
         self._jsonl, self._csv = directory / JSONL, directory / CSV
         self._size, self._digest = 0, hashlib.sha256()
+        self._columns: list[str] = []
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one record, of plain JSON values. Raises OutputError: it cannot be written."""
         line = f"{json.dumps(record)}\n".encode()
-        try:
-            with self._jsonl.open("ab") as file:
-                file.write(line)
-        except OSError as error:
-            raise OutputError(f"cannot write {self._jsonl}: {error.strerror}") from None
+        _append(self._jsonl, line)
         self._size += len(line)
         self._digest.update(line)
+        if record.keys() <= set(self._columns):
+            _append(self._csv, _table(self._columns, [record]))
+        else:
+            self._write_table()
 
     def mark(self) -> dict[str, Any]:
         """How far the records have come, once they are safe on the disk."""
@@ -63,21 +64,29 @@ class MetricsLog:
         self._size, self._digest = len(kept), hashlib.sha256(kept)
         if kept != content:
             write_atomically(self._jsonl, kept)
-        self.write_table()
+        self._write_table()
         return problem
 
-    def write_table(self) -> None:
-        """Renew ``metrics.csv``: a row for each record, a column for each name in any of them."""
+    def _write_table(self) -> None:
         lines = self._jsonl.read_bytes().splitlines() if self._jsonl.is_file() else []
         records = [record for record in map(_parse, lines) if record is not None]
-        if not records and not self._csv.exists():
-            return
-        text = io.StringIO()
-        columns = list(dict.fromkeys(name for record in records for name in record))
-        table = csv.DictWriter(text, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(records)
-        write_atomically(self._csv, text.getvalue().encode())
+        self._columns = list(dict.fromkeys(name for record in records for name in record))
+        header = dict(zip(self._columns, self._columns, strict=True))
+        write_atomically(self._csv, _table(self._columns, [header, *records]))
+
+
+def _append(path: Path, content: bytes) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _table(columns: list[str], records: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(records)
+    return text.getvalue().encode()
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
