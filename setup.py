@@ -155,6 +155,7 @@ def requirements() -> list[str]:
         "platformdirs>=4",
         "pooch>=1.8",
         "scikit-learn>=1.3",
+        "pillow>=10.1",
         "tomli-w>=1",
         'tomli>=2; python_version < "3.11"',
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import tomli_w
 
-from mnist_fast.data.names import AUGMENTATIONS, DATASET_NAMES
+from mnist_fast.data.names import AUGMENTATIONS, DATASET_CHOICES, is_dataset_name
 from mnist_fast.errors import UsageError
 from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES, Recipe
 
@@ -32,7 +32,7 @@ HEADS = ("keep", "linear")
 
 _CHOICES = {
     "arch": tuple(RECIPES),
-    "dataset": DATASET_NAMES,
+    "dataset": DATASET_CHOICES,
     "augment": AUGMENTATIONS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -74,7 +74,7 @@ class Config(Recipe):
 
     Attributes:
         arch: a network of :func:`mnist_fast.models.list_models`.
-        dataset: one of :data:`mnist_fast.data.names.DATASET_NAMES`.
+        dataset: one of :data:`mnist_fast.data.names.DATASET_NAMES`, or ``folder:DIR``.
         data_dir: torchvision root of the data; None: :func:`mnist_fast.data.default_data_dir`.
         offline: never touch the network.
         val_fraction: share of each class's training images that is held out for validation; 0: none.
@@ -140,7 +140,8 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     if value is None and "None" in kind:
         return None
     wrong = UsageError(f"{name.replace('_', '-')} {value!r}: must be {_expected(name, kind)}")
-    if name in _CHOICES and value not in _CHOICES[name]:
+    known = is_dataset_name(value) if name == "dataset" else value in _CHOICES.get(name, (value,))
+    if not known:
         raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(_CHOICES[name])}")
     try:
         if kind.startswith("float") and not isinstance(value, bool):

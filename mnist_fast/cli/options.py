@@ -12,18 +12,27 @@ from typing import Any, TypeVar
 import click
 
 from mnist_fast.config import BACKENDS, FREEZES, HEADS, PRECISIONS
-from mnist_fast.data.names import AUGMENTATIONS, DATASET_NAMES
+from mnist_fast.data.names import AUGMENTATIONS, DATASET_CHOICES, is_dataset_name
 from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
+
+def _dataset_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_dataset_name(value):
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(map(repr, DATASET_CHOICES))}.")
+    return value
+
+
 _OPTIONS: dict[str, Decorator[Any]] = {
     "arch": click.option("--arch", type=click.Choice(list(RECIPES)), help="The network. [default: cnn]"),
     "dataset": click.option(
         "--dataset",
-        type=click.Choice(DATASET_NAMES),
-        help="The pictures; auto: MNIST where it can be had, else scikit-learn's digits. [default: auto]",
+        metavar=f"[{'|'.join(DATASET_CHOICES)}]",
+        callback=_dataset_name,
+        help="The pictures; auto: MNIST where it can be had, else scikit-learn's digits; folder:DIR: your own, in a "
+        "folder for each class. [default: auto]",
     ),
     "data_dir": click.option(
         "--data-dir", metavar="DIR", help="torchvision root of the data. [default: $MNIST_FAST_DATA, else a cache]"

@@ -10,7 +10,7 @@ from mnist_fast.data.catalog import IDX_SETS, classes_of, relative_paths
 from mnist_fast.data.dataset import Dataset, pixel_statistics
 from mnist_fast.data.digits import load_bundled_digits
 from mnist_fast.data.idx import DamagedFileError
-from mnist_fast.data.names import DATASET_NAMES
+from mnist_fast.data.names import DATASET_CHOICES, DATASET_NAMES, FOLDER_PREFIX
 from mnist_fast.data.paths import resolve_data_dir
 from mnist_fast.data.reading import FileCheck, check_files, missing_files, read_splits
 from mnist_fast.errors import DataError, UsageError
@@ -39,7 +39,8 @@ def load_dataset(
 
     Args:
         name: one of :data:`~mnist_fast.data.DATASET_NAMES`. ``"auto"`` is MNIST where it is on disk or can be
-            downloaded, else ``"digits"``, whose ``source`` then says why.
+            downloaded, else ``"digits"``, whose ``source`` then says why. ``"folder:DIR"`` is people's own pictures
+            (:func:`~mnist_fast.data.folder.load_folder`).
         data_dir: a torchvision root; None for :func:`~mnist_fast.data.default_data_dir`.
         offline: never touch the network.
         progress: is told in a line of text what is downloaded from where.
@@ -55,6 +56,10 @@ def load_dataset(
         except UnavailableError as error:
             digits = load_bundled_digits()
             return replace(digits, source=f"{error.facts}; using {digits.source} instead")
+    if name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX:
+        from mnist_fast.data.folder import load_folder  # brings Pillow, which few runs need
+
+        return load_folder(resolve_data_dir(name.removeprefix(FOLDER_PREFIX)))
     _check_name(name)
     if name == "digits":
         return load_bundled_digits()
@@ -126,7 +131,7 @@ def verify(name: str, data_dir: str | Path | None = None) -> list[FileCheck]:
 
 def _check_name(name: str) -> None:
     if name not in DATASET_NAMES or name == "auto":
-        raise UsageError(f"unknown dataset {name!r}; choose from {', '.join(DATASET_NAMES)}")
+        raise UsageError(f"unknown dataset {name!r}; choose from {', '.join(DATASET_CHOICES)}")
 
 
 def _folder(name: str, root: Path) -> Path:

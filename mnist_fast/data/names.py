@@ -12,4 +12,15 @@ DATASET_NAMES: tuple[str, ...] = (
     "digits",
 )
 
+# A folder of people's own pictures is named by where it is.
+FOLDER_PREFIX = "folder:"
+DATASET_CHOICES = (*DATASET_NAMES, f"{FOLDER_PREFIX}DIR")
+
 AUGMENTATIONS: tuple[str, ...] = ("none", "shift", "affine")
+
+
+def is_dataset_name(value: object) -> bool:
+    """Whether ``value`` names a dataset: one of :data:`DATASET_NAMES`, or ``folder:DIR``."""
+    return value in DATASET_NAMES or (
+        isinstance(value, str) and value.startswith(FOLDER_PREFIX) and value != FOLDER_PREFIX
+    )
