@@ -42,23 +42,24 @@ class ForkServer:
         resume: bool = False,
         kill_after: float | None = None,
         kill_at: int | None = None,
+        number: int = signal.SIGKILL,
     ) -> int:
         """Train ``tiny_config(**options)`` into ``output``.
 
         Args:
-            kill_after: seconds after which the process is killed, if it has not ended.
+            kill_after: seconds after which the process gets the signal ``number``, if it has not ended.
             kill_at: kill it just before the operation of this number, from 0, on files in ``output``: opening,
                 renaming and deleting count.
 
         Returns:
-            The exit status, 0 or -SIGKILL, and nothing else.
+            The exit status: 0, -SIGKILL, or what the run means to exit with after another signal; nothing else.
         """
-        job = [dict(options), str(output), resume, kill_after, kill_at]
+        job = [dict(options), str(output), resume, kill_after, kill_at, number]
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(job), file=self._process.stdin, flush=True)
         status = int(self._process.stdout.readline())
-        assert status in (0, -signal.SIGKILL), "see the server's standard error"
+        assert status in (0, -signal.SIGKILL, 128 + number), "see the server's standard error"
         return status
 
 
@@ -70,35 +71,39 @@ def _serve() -> None:
 
     torch.set_num_threads(1)
     for line in sys.stdin:
-        options, output, resume, kill_after, kill_at = json.loads(line)
+        options, output, resume, kill_after, kill_at, number = json.loads(line)
         started, start = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(started)
-            os.close(start)
-            _train(options, output, resume, kill_at)
+            _train(options, output, resume, kill_at, start)
         os.close(start)
         os.read(started, 1)  # ends when the child has closed its end: it is about to train
         os.close(started)
         if kill_after is not None:
             time.sleep(kill_after)  # any moment will do, that is the point
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, number)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _train(options: dict[str, Any], output: str, resume: bool, kill_at: int | None) -> None:
+def _train(options: dict[str, Any], output: str, resume: bool, kill_at: int | None, start: int) -> None:
     from tiny import tiny_config, tiny_dataset
 
+    from mnist_fast.errors import InterruptedRunError
     from mnist_fast.runs import RunDirectory
+    from mnist_fast.signals import GracefulExit
     from mnist_fast.training import train
 
     status = 1
     try:
         if kill_at is not None:
             _kill_before_operation(kill_at, output)
-        with RunDirectory(output, resume=resume) as run:
-            train(tiny_config(**options), tiny_dataset(), run=run)
+        with GracefulExit() as signals, RunDirectory(output, resume=resume) as run:
+            os.close(start)
+            train(tiny_config(**options), tiny_dataset(), run=run, received_signal=lambda: signals.received)
         status = 0
+    except InterruptedRunError as error:
+        status = error.exit_code
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -1,10 +1,11 @@
-"""Killed by SIGKILL at any moment, a run leaves files that load and ends, resumed, as if nothing had happened."""
+"""Ended by a signal at any moment, a run leaves files that load and ends, resumed, as if nothing had happened."""
 
 from __future__ import annotations
 
 import csv
 import json
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,11 @@ def _check_files_load(run: Path) -> None:
         load_state(path)
 
 
+def _names(run: Path) -> set[str]:
+    """The files in a run, but for older states: a signal leaves one in mid-epoch."""
+    return {path.name for path in run.iterdir()} - {".lock"} - {path.name for path in state_files(run)[1:]}
+
+
 def _check_equal(run: Path, whole: Path) -> None:
     for name in ("last.safetensors", "best.safetensors"):
         weights = [_without_times(load_checkpoint(path / name).weights) for path in (run, whole)]
@@ -100,7 +106,8 @@ def _check_equal(run: Path, whole: Path) -> None:
     assert _records(run) == _records(whole)
     with (run / "metrics.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == [str(record["step"]) for record in _records(run)]
-    assert {path.name for path in run.iterdir()} - {".lock"} == {path.name for path in whole.iterdir()} - {".lock"}
+    assert _names(run) == _names(whole)
+    assert len(state_files(run)) == len(state_files(whole))
 
 
 @pytest.mark.parametrize(
@@ -143,5 +150,23 @@ def test_killed_at_random_moments(kills: int, server: ForkServer, whole: Whole, 
             _check_files_load(run)
             if generator.random() < 0.5:
                 break
+        server.train(options, run, resume=True)
+        _check_equal(run, expected)
+
+
+@pytest.mark.parametrize("trials", [4, pytest.param(60, marks=pytest.mark.long)])
+def test_interrupted_at_random_moments(trials: int, server: ForkServer, whole: Whole, tmp_path: Path) -> None:
+    """SIGINT and SIGTERM: the step is finished and its state saved, wherever it is."""
+    generator = random.Random(8)
+    for trial in range(trials):
+        options, expected, seconds = whole(generator.choice(list(RUNS)))
+        number = (signal.SIGINT, signal.SIGTERM)[trial % 2]
+        run = tmp_path / str(trial)
+        moment = generator.uniform(0, seconds / 2)
+        status = server.train(options, run, kill_after=moment, number=number)
+        if status != 0:  # it had not ended before
+            assert status == 128 + number
+            saved = load_state(state_files(run)[0])["step"]
+            assert load_checkpoint(run / "last.safetensors").details["step"] == saved > 0
         server.train(options, run, resume=True)
         _check_equal(run, expected)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mnist_fast.runs.metrics import MetricsLog
 
 from mnist_fast.files import OutputError
+from mnist_fast.runs.metrics import MetricsLog
 
 RECORDS: list[dict[str, Any]] = [
     {"event": "loss", "step": 1, "loss": 2.5},

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from mnist_fast.runs.states import load_newest_state, load_state, save_state
 
 from mnist_fast.checkpoint import CheckpointError
 from mnist_fast.files import OutputError
 from mnist_fast.runs import states
+from mnist_fast.runs.states import load_newest_state, load_state, save_state
+
+save = torch.save
 
 
 def _state(step: int = 3) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def test_round_trip_also_in_plain_pytorch(tmp_path: Path) -> None:
     for loaded in (load_newest_state(tmp_path, _never), load_state(path), torch.load(path, weights_only=True)):
         assert loaded is not None
         assert torch.equal(loaded.pop("model")["w"], state["model"]["w"])
+        loaded.pop("format", None)
         assert loaded == {key: value for key, value in state.items() if key != "model"}
 
 
@@ -59,6 +62,14 @@ def test_no_damaged_state_loads(tmp_path: Path) -> None:
             load_state(path)
     with pytest.raises(CheckpointError, match="No such file"):
         load_state(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"step": 3}])
+def test_what_another_version_wrote_is_refused(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states.torch, "save", lambda _, buffer: save(content, buffer))
+    save_state(tmp_path, _state(), keep=1)
+    with pytest.raises(CheckpointError, match=r"state-00000003\.pt holds no state of a run of this version"):
+        load_newest_state(tmp_path, _never)
 
 
 def test_the_newest_few_are_kept(tmp_path: Path) -> None:

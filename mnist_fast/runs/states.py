@@ -17,6 +17,9 @@ import torch
 from mnist_fast.checkpoint import CheckpointError, unpickle
 from mnist_fast.files import write_atomically
 
+# Raise it with any change of what a state holds or means.
+_FORMAT = 1
+
 
 def state_files(directory: Path) -> list[Path]:
     """The states in ``directory``, the newest first."""
@@ -35,7 +38,7 @@ def save_state(directory: Path, state: dict[str, Any], *, keep: int) -> None:
         OutputError: the file cannot be written; the others are kept.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({**state, "format": _FORMAT}, buffer)
     path = directory / f"state-{state['step']:08d}.pt"
     write_atomically(path, _seal(buffer.getvalue()))
     for other in _superseded(state_files(directory), path, keep):
@@ -81,8 +84,10 @@ def load_state(path: Path) -> dict[str, Any]:
     if hashlib.sha256(content[:-64]).hexdigest().encode() != content[-64:]:
         raise CheckpointError(f"the state of the run {path} is damaged: its content does not match its digest")
     state = unpickle(path, content)
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no state of a run")
+    if not isinstance(state, dict) or state.pop("format", None) != _FORMAT:
+        raise CheckpointError(
+            f"{path} holds no state of a run of this version; resume it with the version that wrote it"
+        )
     return state
 
 
