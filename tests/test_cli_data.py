@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from data_files import publish, write_files
+from damaged_idx import DAMAGED, DAMAGED_PACKED
+from data_files import publish, small_contents, write_files
 from mirror import serving
+from PIL import Image
 
 from mnist_fast.cli import main
 from mnist_fast.data import catalog
@@ -102,6 +106,62 @@ def test_verify_reports_every_file(mnist: Path) -> None:
     assert all(
         Path(relative).name in line for relative, line in zip(catalog.relative_paths("mnist"), lines, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "fault"), [*(("", fault) for fault in DAMAGED), *((".gz", fault) for fault in DAMAGED_PACKED)]
+)
+def test_every_damaged_file_is_3(tmp_path: Path, suffix: str, fault: str) -> None:
+    """Also of a dataset whose digests are not known; training does not start."""
+    folder = write_files(tmp_path, "fashion-mnist", small_contents("fashion-mnist"), packed=bool(suffix))
+    path = folder / f"train-images-idx3-ubyte{suffix}"
+    path.write_bytes((DAMAGED_PACKED if suffix else DAMAGED)[fault])
+    result = run("verify", "fashion-mnist", "--data-dir", tmp_path)
+    assert_failed(result, 3, "1 of 4 files")
+    assert result.stdout.startswith(f"damaged  {path}")
+    options = ["--dataset", "fashion-mnist", "--data-dir", str(tmp_path), "--output", str(tmp_path / "run")]
+    training = CliRunner().invoke(main, ["train", *options, "--offline"])
+    assert_failed(training, 3, str(path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_json(mnist: Path) -> None:
+    files = [str(mnist / relative) for relative in catalog.relative_paths("mnist")]
+    fetched = json.loads(run("fetch", "mnist", "digits", "--data-dir", mnist, "--offline", "--json").stdout)
+    assert fetched == {"command": "data fetch", "data_dir": str(mnist), "files": {"mnist": files, "digits": []}}
+    verified = json.loads(run("verify", "mnist", "digits", "--data-dir", mnist, "--json").stdout)
+    assert (verified["command"], verified["data_dir"], verified["ok"]) == ("data verify", str(mnist), True)
+    assert [file["path"] for file in verified["files"]] == files
+    assert {(file["dataset"], file["status"]) for file in verified["files"]} == {("mnist", "ok")}
+    assert json.loads(run("path", "--data-dir", mnist, "--json").stdout) == {
+        "command": "data path",
+        "data_dir": str(mnist),
+    }
+    Path(files[3]).unlink()
+    result = run("verify", "mnist", "--data-dir", mnist, "--json")
+    assert_failed(result, 3, "1 of 4 files are not ok; `mnist-fast data fetch`")
+    assert not json.loads(result.stdout)["ok"]
+    assert [file["status"] for file in json.loads(result.stdout)["files"]] == ["ok", "ok", "ok", "missing"]
+
+
+def test_verify_a_folder(tmp_path: Path) -> None:
+    for split, count in (("train", 3), ("test", 1)):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.linear_gradient("L").resize((20, 30)).save(tmp_path / split / name / f"{number}.png")
+    result = run("verify", f"folder:{tmp_path}")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == f"ok       {tmp_path / 'train' / 'a' / '0.png'} holds a picture of 20x30"
+    assert len(result.stdout.splitlines()) == 8
+    for file in ("train/a/1.png", "test/b/0.png"):
+        (tmp_path / file).write_bytes(b"no picture")
+    result = run("verify", f"folder:{tmp_path}")
+    assert_failed(result, 3, "2 of 8 files are not ok")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "damaged", *["ok"] * 5, "damaged"]
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / "train/a/1.png").unlink()
+    assert_failed(run("verify", f"folder:{tmp_path}"), 3, "no folder test")
 
 
 def test_real_mnist(mnist_root: Path) -> None:

@@ -28,6 +28,7 @@ from data_files import (
 
 from mnist_fast.data import DATASET_NAMES, catalog, default_data_dir, fetch, load_dataset, verify
 from mnist_fast.data.dataset import pixel_statistics
+from mnist_fast.data.digits import to_mnist_size
 from mnist_fast.errors import DataError, UsageError
 
 IDX_NAMES = sorted(catalog.IDX_SETS)
@@ -86,7 +87,7 @@ def test_classes() -> None:
     assert letters[0] == "a"
 
 
-def test_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torchvision_datasets: object) -> None:
+def test_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.RandomState(0)
     pictures = rng.randint(0, 256, (10, 16, 16)).astype(np.uint8)
     pictures[0] = 255
@@ -105,6 +106,20 @@ def test_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torchvision_datas
     with pytest.raises(DataError, match=r"usps\.bz2 is damaged or altered"):
         load_dataset("usps", tmp_path, offline=True)
     assert [check.status for check in verify("usps", tmp_path)] == ["altered", "ok"]
+
+
+def test_usps_levels_are_torchvisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torchvision_datasets: object
+) -> None:
+    pictures = np.random.RandomState(0).randint(0, 256, (10, 16, 16)).astype(np.uint8)
+    content = usps_bytes(np.arange(1, 11), pictures)
+    for file in catalog.USPS_FILES:
+        (tmp_path / file).write_bytes(content)
+        monkeypatch.setitem(catalog.USPS_FILES, file, hashlib.md5(content).hexdigest())
+    theirs = torchvision_datasets.USPS(tmp_path, train=True)
+    ours = load_dataset("usps", tmp_path, offline=True)
+    assert torch.equal(ours.train_images, to_mnist_size(torch.from_numpy(theirs.data), white=255))
+    assert ours.train_labels.tolist() == theirs.targets
 
 
 @pytest.fixture
@@ -162,6 +177,31 @@ def test_real_mnist_with_one_changed_pixel(mnist_root: Path, tmp_path: Path) -> 
         with pytest.raises(DataError, match="t10k-images-idx3-ubyte is altered"):
             load_dataset(name, tmp_path, offline=True)
     assert [check.status for check in verify("mnist", tmp_path)] == ["ok", "ok", "altered", "ok"]
+
+
+@pytest.mark.parametrize("flips", [10, pytest.param(500, marks=pytest.mark.long)])
+def test_no_flipped_bit_of_the_real_mnist_loads(mnist_root: Path, tmp_path: Path, flips: int) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    paths = [Path(shutil.copy(mnist_root / relative, raw)) for relative in catalog.relative_paths("mnist")]
+    random = np.random.RandomState(0)
+    for number in range(flips):
+        path = paths[number % 4]
+        place = random.randint(path.stat().st_size * 8)
+        flip_bit(path, place)
+        with pytest.raises(DataError, match=f"{path.name} is ") as caught:
+            load_dataset("mnist", tmp_path, offline=True)
+        assert "\n" not in str(caught.value)
+        flip_bit(path, place)
+    assert load_dataset("mnist", tmp_path, offline=True).name == "mnist"
+
+
+def flip_bit(path: Path, place: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place // 8)
+        byte = file.read(1)[0] ^ (1 << place % 8)
+        file.seek(place // 8)
+        file.write(bytes([byte]))
 
 
 # What is refused

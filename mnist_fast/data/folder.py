@@ -13,6 +13,7 @@ from torch import Tensor
 from mnist_fast.data.dataset import Dataset, pixel_statistics
 from mnist_fast.data.names import FOLDER_PREFIX
 from mnist_fast.data.pictures import read_grey
+from mnist_fast.data.reading import FileCheck
 from mnist_fast.data.splitting import held_out_indices
 from mnist_fast.errors import DataError
 
@@ -78,6 +79,27 @@ def load_folder(folder: Path) -> Dataset:
             f"{folder}{held_out}{', inverted to white on black' if inverted else ''}"
         ),
     )
+
+
+def check_folder(folder: Path) -> list[FileCheck]:
+    """Check each picture that :func:`load_folder` would read, without stopping at the first fault.
+
+    Raises:
+        DataError: as :func:`load_folder`, where each picture by itself is whole.
+    """
+    names = _folders(folder)
+    tops = [folder / name for name in ("train", "test") if name in names] or [folder]
+    checks = []
+    for path in (path for top in tops for name in _folders(top) for path in _visible(top / name)):
+        try:
+            width, height = read_grey(path).size
+        except DataError as error:
+            checks.append(FileCheck(path, "damaged", str(error)))
+        else:
+            checks.append(FileCheck(path, "ok", f"{path} holds a picture of {width}x{height}"))
+    if all(check.status == "ok" for check in checks):
+        load_folder(folder)
+    return checks
 
 
 def _visible(folder: Path) -> list[Path]:

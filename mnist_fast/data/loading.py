@@ -56,10 +56,11 @@ def load_dataset(
         except UnavailableError as error:
             digits = load_bundled_digits()
             return replace(digits, source=f"{error.facts}; using {digits.source} instead")
-    if name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX:
+    own_folder = _own_folder(name)
+    if own_folder is not None:
         from mnist_fast.data.folder import load_folder  # brings Pillow, which few runs need
 
-        return load_folder(resolve_data_dir(name.removeprefix(FOLDER_PREFIX)))
+        return load_folder(own_folder)
     _check_name(name)
     if name == "digits":
         return load_bundled_digits()
@@ -118,15 +119,31 @@ def fetch(
 def verify(name: str, data_dir: str | Path | None = None) -> list[FileCheck]:
     """Check every file of a dataset, without the network.
 
+    Args:
+        name: a dataset, ``"folder:DIR"`` included; ``"auto"`` is none.
+
     Returns:
-        One result a file, in the order of the catalogue; none for ``"digits"``, which comes with scikit-learn.
+        One result a file, in the order of the catalogue or of the files' names; none for ``"digits"``, which comes with
+        scikit-learn.
 
     Raises:
         UsageError: no such dataset.
-        DataError: the files cannot be looked at, for want of permission or of a working torchvision (``"usps"``).
+        DataError: the files cannot be looked at, for want of permission; a folder's pictures are whole and yet no
+            dataset, as of one class alone.
     """
+    folder = _own_folder(name)
+    if folder is not None:
+        from mnist_fast.data.folder import check_folder
+
+        return check_folder(folder)
     _check_name(name)
     return check_files(name, resolve_data_dir(data_dir))
+
+
+def _own_folder(name: str) -> Path | None:
+    """DIR of ``"folder:DIR"``; None for another name."""
+    directory = name.removeprefix(FOLDER_PREFIX)
+    return resolve_data_dir(directory) if directory and directory != name else None
 
 
 def _check_name(name: str) -> None:
