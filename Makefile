@@ -4,7 +4,7 @@ PYTHON ?= python
 # and the tests would find the sources without their compiled library instead of the installed package.
 export PATH := $(dir $(shell command -v $(PYTHON))):$(PATH)
 
-CPP_SOURCES = $(shell find csrc tests/cpp bench/native -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name '*.inc')
+CPP_SOURCES = $(shell find csrc tests/cpp tests/simt bench/native -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' -o -name '*.inc')
 
 .PHONY: build test test-long lint format bench bench-native clean
 

@@ -97,9 +97,13 @@ def build_cuda(destination: Path, info: dict[str, str]) -> None:
         raise BuildError("nvcc was not found; install the CUDA toolkit (or set CUDA_HOME) and run pip install again")
     release = re.search(r"release ([\d.]+)", output([nvcc, "--version"]))
     architectures = cuda_architectures(nvcc)
+    torch = build_torch()
+    if torch is None:
+        raise BuildError("no torch >= 2.10 was found to build against")
     cmake(
         "cuda",
         destination,
+        f"-DMNIST_FAST_TORCH_DIR={torch.directory}",
         "-DMNIST_FAST_CUDA=ON",
         f"-DCMAKE_CUDA_COMPILER={nvcc}",
         f"-DMNIST_FAST_CUDA_ARCHITECTURES={architectures}",
@@ -108,18 +112,22 @@ def build_cuda(destination: Path, info: dict[str, str]) -> None:
 
 
 def cuda_architectures(nvcc: str) -> str:
-    """CMake's list: machine code ("-real") for each architecture, and PTX for the newest."""
+    """Those to build machine code for, the oldest first."""
     asked = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(";", " ").split()
     if asked:
-        names = [re.fullmatch(r"(\d+)\.(\d+)([af]?)(\+PTX)?", name) for name in asked]
+        # No kernel uses what only a suffix ("9.0a") would give, and PTX is always there.
+        names = [re.fullmatch(r"(\d+)\.(\d+)[af]?(\+PTX)?", name) for name in asked]
         if not all(names):
             raise BuildError(f"TORCH_CUDA_ARCH_LIST={' '.join(asked)}: give numbers such as '8.0 9.0+PTX'")
-        return ";".join(f"{m[1]}{m[2]}{m[3]}{'' if m[4] else '-real'}" for m in names if m)
+        numbers = {int(name[1] + name[2]) for name in names if name}
+        if min(numbers) < CURRENT_ARCHITECTURES[0]:
+            raise BuildError(f"TORCH_CUDA_ARCH_LIST={' '.join(asked)}: the kernels need 8.0 or newer")
+        return ";".join(map(str, sorted(numbers)))
     known = {int(number) for number in re.findall(r"compute_(\d+)", output([nvcc, "--list-gpu-arch"]))}
     current = [architecture for architecture in CURRENT_ARCHITECTURES if architecture in known]
     if not current:
         raise BuildError(f"{nvcc} knows none of the architectures {CURRENT_ARCHITECTURES}")
-    return ";".join([*(f"{architecture}-real" for architecture in current[:-1]), str(current[-1])])
+    return ";".join(map(str, current))
 
 
 def cmake(part: str, destination: Path, *definitions: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
 
-from mnist_fast.ops import library
+from mnist_fast.ops import cuda, library
 from mnist_fast.version import __version__
 
 
@@ -39,23 +38,15 @@ def backend_info() -> dict[str, Any]:
             "compiler": built.get("compiler"),
             "reason": library.missing,
         },
-        "cuda": _cuda_info(built),
+        "cuda": _cuda_info(),
     }
 
 
-def _cuda_info(built: dict[str, Any]) -> dict[str, Any]:
-    path = library.DIRECTORY / "libmnist_fast_cuda.so"
-    info: dict[str, Any] = {"built": path.exists(), "architectures": [], "available": False}
-    if not path.exists():
-        return info | {"reason": built.get("cuda_error") or "the CUDA library was not built"}
-    if torch.version.cuda is None:
-        return info | {"reason": f"torch {torch.__version__} is a CPU-only build"}
-    try:
-        cuda = ctypes.CDLL(str(path))
-    except OSError as error:
-        return info | {"reason": f"the CUDA library does not load: {str(error).splitlines()[0]}"}
-    cuda.mnist_fast_cuda_architectures.restype = ctypes.c_char_p
-    info["architectures"] = cuda.mnist_fast_cuda_architectures().decode().split(",")
-    if not torch.cuda.is_available():
-        return info | {"reason": "torch finds no CUDA device on this machine"}
-    return info | {"reason": "this version has no CUDA kernels yet; CUDA tensors run through the stock operators"}
+def _cuda_info() -> dict[str, Any]:
+    reason = cuda.missing or cuda.why_not_usable(torch.cuda.current_device() if torch.cuda.is_available() else 0)
+    return {
+        "built": cuda.PATH.exists(),
+        "architectures": cuda.architectures(),
+        "available": reason is None,
+        "reason": reason,
+    }

@@ -1,20 +1,35 @@
-// The CUDA library: built wherever nvcc is found, loaded only under a CUDA build of torch. It holds no kernels yet; it
-// tells which architectures this build has code for, and what the driver offers, so that `mnist-fast doctor` can say
-// why CUDA tensors take the stock operators.
+// What Python asks the CUDA library directly: which architectures it has code for, what the driver offers, and which
+// problems its kernels cover.
 #include <cuda_runtime_api.h>
 
-extern "C" {
+#include <exception>
+
+#include "core/geometry.h"
+#include "cuda/plan.h"
+
+#define MNIST_FAST_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Comma-separated, as given to nvcc.
-const char* mnist_fast_cuda_architectures() { return MNIST_FAST_CUDA_ARCHITECTURES; }
+MNIST_FAST_EXPORT const char* mnist_fast_cuda_architectures() { return MNIST_FAST_CUDA_ARCHITECTURES; }
 
-int mnist_fast_cuda_runtime_version() { return CUDART_VERSION; }
+MNIST_FAST_EXPORT int mnist_fast_cuda_runtime_version() { return CUDART_VERSION; }
 
 // Devices the driver shows, or minus the cudaError_t.
-int mnist_fast_cuda_device_count() {
+MNIST_FAST_EXPORT int mnist_fast_cuda_device_count() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     return error == cudaSuccess ? count : -static_cast<int>(error);
 }
 
-}  // extern "C"
+// c, h, w, o, kh, kw, then stride, padding, pool size and pool stride, each (height, width). What no kernel covers of
+// such a problem, or null where one does.
+MNIST_FAST_EXPORT const char* mnist_fast_cuda_why_not_covered(const int64_t (*sizes)[14], int element_bytes) {
+    const int64_t (&s)[14] = *sizes;
+    try {
+        const mnist_fast::ConvPool p = mnist_fast::make_conv_pool(
+            {1, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13], true});
+        return mnist_fast::cuda::why_not_covered(p, element_bytes);
+    } catch (const std::exception&) {
+        return "sizes beyond those of the CPU kernels";
+    }
+}

@@ -27,6 +27,16 @@ ConvPool problem_of(const Tensor& input, const Tensor& weight, const std::option
                            pool_stride[0], pool_stride[1], relu});
 }
 
+void check_gradient(const ConvPool& p, const Tensor& grad_output, const Tensor& input,
+                    const std::vector<bool>& output_mask) {
+    STD_TORCH_CHECK(grad_output.dim() == 4 && grad_output.size(0) == p.n && grad_output.size(1) == p.o &&
+                        grad_output.size(2) == p.out_h && grad_output.size(3) == p.out_w,
+                    "grad_output does not have the shape of the output");
+    STD_TORCH_CHECK(grad_output.scalar_type() == input.scalar_type(), "grad_output and input must have the same dtype");
+    STD_TORCH_CHECK(grad_output.device() == input.device(), "grad_output and input must be on the same device");
+    STD_TORCH_CHECK(output_mask.size() == 3, "output_mask takes three booleans");
+}
+
 Strides strides_of(const Tensor& tensor) {
     return {tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)};
 }

@@ -9,12 +9,10 @@
 
 #include "core/block.h"
 #include "torch/checks.h"
+#include "torch/tensors.h"
 
 namespace mnist_fast {
 namespace {
-
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
 
 // torch's own pool. Its threads take piece after piece until none is left: with shares of equal size, all would wait
 // for the one that something else has slowed down.
@@ -24,13 +22,6 @@ const Parallel kTorchThreads{[](int64_t count, void (*body)(void*, int64_t, int6
         for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, i + 1);
     });
 }};
-
-Tensor allocate(const IntList& size, ScalarType dtype, bool channels_last) {
-    return torch::stable::empty(size, dtype, std::nullopt, std::nullopt, std::nullopt,
-                                channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-}
-
-Tensor allocate_flat(const IntList& size, ScalarType dtype) { return torch::stable::empty(size, dtype); }
 
 IntList code_size(const ConvPool& p) {
     if (p.one_bit_codes()) return {p.n, p.out_h, p.code_row()};
@@ -48,25 +39,15 @@ void dispatch(ScalarType dtype, Use use) {
     }
 }
 
-// torch's bfloat16 and ours are the same 16 bits.
-template <typename T>
-const T* data_of(const Tensor& tensor) {
-    return static_cast<const T*>(tensor.const_data_ptr());
-}
-template <typename T>
-T* mutable_data_of(const Tensor& tensor) {
-    return static_cast<T*>(tensor.mutable_data_ptr());
-}
-
 std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                                        const IntList& stride, const IntList& padding, bool relu,
                                        const IntList& pool_size, const IntList& pool_stride, bool contiguous_output,
-                                       bool with_code) {
+                                       bool with_code, bool) {
     const ConvPool p = problem_of(input, weight, bias, stride, padding, relu, pool_size, pool_stride);
     const ScalarType dtype = input.scalar_type();
     const bool channels_last = !contiguous_output && (is_channels_last(input) || is_channels_last(weight));
-    Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, channels_last);
-    Tensor code = allocate_flat(with_code ? code_size(p) : IntList{0}, ScalarType::Byte);
+    Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, input, channels_last);
+    Tensor code = allocate_flat(with_code ? code_size(p) : IntList{0}, ScalarType::Byte, input);
     std::optional<Tensor> dense_bias;
     if (bias) dense_bias = torch::stable::contiguous(*bias);
     dispatch(dtype, [&](auto zero) {
@@ -82,23 +63,19 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& input, const Tensor& weight
 std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& weight,
                                                 const Tensor& code, const IntList& stride, const IntList& padding,
                                                 const IntList& pool_size, const IntList& pool_stride,
-                                                const std::vector<bool>& output_mask) {
+                                                const std::vector<bool>& output_mask, bool) {
     const ConvPool p = problem_of(input, weight, std::nullopt, stride, padding, true, pool_size, pool_stride);
     const ScalarType dtype = input.scalar_type();
-    STD_TORCH_CHECK(grad_output.dim() == 4 && grad_output.size(0) == p.n && grad_output.size(1) == p.o &&
-                        grad_output.size(2) == p.out_h && grad_output.size(3) == p.out_w,
-                    "grad_output does not have the shape of the output");
-    STD_TORCH_CHECK(grad_output.scalar_type() == dtype, "grad_output and input must have the same dtype");
+    check_gradient(p, grad_output, input, output_mask);
     STD_TORCH_CHECK(
         code.scalar_type() == ScalarType::Byte && code.is_contiguous() && code.numel() == p.n * p.out_h * p.code_row(),
         "code is not the one that forward returned");
-    STD_TORCH_CHECK(output_mask.size() == 3, "output_mask takes three booleans");
 
-    Tensor grad_input =
-        output_mask[0] ? allocate({p.n, p.c, p.h, p.w}, dtype, is_channels_last(input)) : allocate_flat({0}, dtype);
-    Tensor grad_weight =
-        output_mask[1] ? allocate({p.o, p.c, p.kh, p.kw}, dtype, is_channels_last(weight)) : allocate_flat({0}, dtype);
-    Tensor grad_bias = allocate_flat({output_mask[2] ? p.o : 0}, dtype);
+    Tensor grad_input = output_mask[0] ? allocate({p.n, p.c, p.h, p.w}, dtype, input, is_channels_last(input))
+                                       : allocate_flat({0}, dtype, input);
+    Tensor grad_weight = output_mask[1] ? allocate({p.o, p.c, p.kh, p.kw}, dtype, input, is_channels_last(weight))
+                                        : allocate_flat({0}, dtype, input);
+    Tensor grad_bias = allocate_flat({output_mask[2] ? p.o : 0}, dtype, input);
     dispatch(dtype, [&](auto zero) {
         using T = decltype(zero);
         backward<T>({p, data_of<T>(grad_output), strides_of(grad_output), data_of<T>(input), strides_of(input),

@@ -4,12 +4,15 @@
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
     // -> (output, code); code is [n, out_h, out_w, o], without pooling [n, out_h, bytes of a row]
-    // (csrc/core/conv_pool.h), and empty unless asked for.
+    // (csrc/core/conv_pool.h), on CUDA [n, out_h, out_w, o] then as well, and empty unless asked for. allow_tf32:
+    // float32 on CUDA may round its factors.
     m.def(
         "conv_relu_maxpool2d_forward(Tensor input, Tensor weight, Tensor? bias, int[2] stride, int[2] padding, "
-        "bool relu, int[2] pool_size, int[2] pool_stride, bool contiguous_output, bool with_code) -> (Tensor, Tensor)");
+        "bool relu, int[2] pool_size, int[2] pool_stride, bool contiguous_output, bool with_code, "
+        "bool allow_tf32=False) -> (Tensor, Tensor)");
     // -> (grad_input, grad_weight, grad_bias); those that output_mask leaves out are empty.
     m.def(
         "conv_relu_maxpool2d_backward(Tensor grad_output, Tensor input, Tensor weight, Tensor code, int[2] stride, "
-        "int[2] padding, int[2] pool_size, int[2] pool_stride, bool[3] output_mask) -> (Tensor, Tensor, Tensor)");
+        "int[2] padding, int[2] pool_size, int[2] pool_stride, bool[3] output_mask, bool allow_tf32=False) "
+        "-> (Tensor, Tensor, Tensor)");
 }

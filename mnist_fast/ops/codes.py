@@ -12,10 +12,11 @@ from mnist_fast.ops.geometry import Ints
 DEAD = 255  # code of a pooled value that ReLU blocks
 
 
-def code_shape(output: Sequence[int], pool_size: Ints) -> tuple[int, ...]:
-    """Shape of the code, uint8, of an output (N, O, H, W): a byte for each value; without pooling a bit."""
+def code_shape(output: Sequence[int], pool_size: Ints, device: torch.device) -> tuple[int, ...]:
+    """Shape of the code, uint8, of an output (N, O, H, W): a byte for each value; on the CPU without pooling a bit."""
     n, o, out_h, out_w = output
-    return (n, out_h, out_w, o) if pool_size[0] * pool_size[1] > 1 else (n, out_h, (out_w * o + 7) // 8)
+    one_bit = pool_size[0] * pool_size[1] == 1 and device.type != "cuda"
+    return (n, out_h, (out_w * o + 7) // 8) if one_bit else (n, out_h, out_w, o)
 
 
 def unpack_codes(code: Tensor, output: Sequence[int]) -> Tensor:

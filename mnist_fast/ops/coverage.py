@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mnist_fast.ops import library
+from mnist_fast.ops import cuda, library
 from mnist_fast.ops.geometry import Geometry
 
-_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+_DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.bfloat16, torch.float16),
+}
 _MAX_KERNEL = 7
 _MAX_STRIDE = 2
 _MAX_POOL_POSITIONS = 255
@@ -25,10 +28,15 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
         return f"the kernels are missing: {library.missing}"
     if library.backend == "stock":
         return "MNIST_FAST_BACKEND=stock turns the kernels off"
-    if not (input.is_cpu and weight.is_cpu and (bias is None or bias.is_cpu)):
-        return f"no kernel for device {input.device}"
-    if input.dtype not in _DTYPES or weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
-        return f"no CPU kernel for {input.dtype}; float32, float64 and bfloat16 have one"
+    device = input.device
+    if not (input.is_cpu or input.is_cuda) or weight.device != device or (bias is not None and bias.device != device):
+        return f"no kernel for device {device}"
+    if input.is_cuda and (reason := cuda.why_not_usable(device.index)) is not None:
+        return reason
+    dtypes = _DTYPES[device.type]
+    if input.dtype not in dtypes or weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
+        *most, last = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+        return f"no {device.type.upper()} kernel for {input.dtype}; {', '.join(most)} and {last} have one"
     if input.layout is not torch.strided or weight.layout is not torch.strided:
         return f"no kernel for layout {input.layout}"
     if input.dim() != 4 or weight.dim() != 4:
@@ -62,6 +70,9 @@ def why_not_covered(input: Tensor, weight: Tensor, bias: Tensor | None, geometry
         return f"the pooled output would be empty: input width {w}"
     if c * (h + 14) * (w + 14) > _MAX_ELEMENTS or o * kh * (kw * c + 16) > _MAX_ELEMENTS:
         return "no kernel for a sample or a weight of 2^31 elements"
+    if input.is_cuda:
+        sizes = (c, h, w, o, kh, kw, *stride, *padding, *pool_size, *pool_stride)
+        return cuda.why_not_covered(tuple(map(int, sizes)), input.element_size())
     return None
 
 

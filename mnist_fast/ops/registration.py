@@ -33,6 +33,12 @@ _library.define(
 )
 
 
+def _tf32(input: Tensor) -> dict[str, bool]:
+    """The argument that lets float32 on CUDA round its factors, where torch's setting for convolutions does."""
+    allowed = input.is_cuda and input.dtype is torch.float32 and torch.backends.cudnn.allow_tf32
+    return {"allow_tf32": True} if allowed else {}
+
+
 class FusedBlock(torch.autograd.Function):
     """The kernels' forward and backward as one node of the graph. Saves input, weight and at most a byte a window."""
 
@@ -49,9 +55,10 @@ class FusedBlock(torch.autograd.Function):
         pool_stride: Ints,
         contiguous_output: bool,
     ) -> Tensor:
+        tf32 = _tf32(input)
         with torch._C._AutoDispatchBelowAutograd():
             output, code = _kernels.conv_relu_maxpool2d_forward(
-                input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, True
+                input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, True, **tf32
             )
         ctx.save_for_backward(input, weight, code)
         ctx.geometry = (stride, padding, pool_size, pool_stride)
@@ -62,8 +69,13 @@ class FusedBlock(torch.autograd.Function):
         input, weight, code = ctx.saved_tensors
         mask = ctx.needs_input_grad[:3]
         # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
-        compute: Any = stock_backward if torch.is_grad_enabled() else _kernels.conv_relu_maxpool2d_backward
-        grads = compute(grad_output, input, weight, code, *ctx.geometry, mask)
+        grads: Any
+        if torch.is_grad_enabled():
+            grads = stock_backward(grad_output, input, weight, code, *ctx.geometry, output_mask=mask)
+        else:
+            grads = _kernels.conv_relu_maxpool2d_backward(
+                grad_output, input, weight, code, *ctx.geometry, mask, **_tf32(input)
+            )
         return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 6)
 
 
@@ -89,9 +101,10 @@ def _stock(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometr
 def _infer(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """The forward kernel alone: no code for a backward is kept."""
     stride, padding, _, _, relu, pool_size, pool_stride, contiguous_output = geometry
+    tf32 = _tf32(input)
     with torch._C._AutoDispatchBelowAutograd():
         return _kernels.conv_relu_maxpool2d_forward(
-            input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, False
+            input, weight, bias, stride, padding, relu, pool_size, pool_stride, contiguous_output, False, **tf32
         )[0]
 
 
@@ -185,6 +198,7 @@ def _fake_forward(
     pool_stride: Ints,
     contiguous_output: bool,
     with_code: bool,
+    allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
     n, o, out_h, out_w = _pooled_shape(input, weight, stride, padding, pool_size, pool_stride)
     channels_last = not contiguous_output and torch.channels_last in (
@@ -197,7 +211,7 @@ def _fake_forward(
         device=input.device,
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
     )
-    code = code_shape((n, o, out_h, out_w), pool_size) if with_code else (0,)
+    code = code_shape((n, o, out_h, out_w), pool_size, input.device) if with_code else (0,)
     return output, input.new_empty(code, dtype=torch.uint8)
 
 
@@ -211,6 +225,7 @@ def _fake_backward(
     pool_size: Ints,
     pool_stride: Ints,
     output_mask: list[bool] | tuple[bool, ...],
+    allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     def like(tensor: Tensor) -> Tensor:
         return torch.empty(

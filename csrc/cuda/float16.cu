@@ -1,0 +1,15 @@
+// The fused block on float16 tensors.
+#include "cuda/block.cuh"
+#include "cuda/kernels.h"
+
+namespace mnist_fast::cuda {
+
+void forward_float16(const ForwardArgs<float16>& args, void* workspace, cudaStream_t stream) {
+    Block<HalfArithmetic<float16>>::forward(args, workspace, stream);
+}
+
+void backward_float16(const BackwardArgs<float16>& args, void* workspace, cudaStream_t stream) {
+    Block<HalfArithmetic<float16>>::backward(args, workspace, stream);
+}
+
+}  // namespace mnist_fast::cuda

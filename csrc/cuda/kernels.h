@@ -1,0 +1,22 @@
+// The block in each arithmetic, as the files *.cu compile it (block.cuh).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "core/bfloat16.h"
+#include "core/conv_pool.h"
+#include "cuda/float16.h"
+
+namespace mnist_fast::cuda {
+
+void forward_bfloat16(const ForwardArgs<bfloat16>& args, void* workspace, cudaStream_t stream);
+void forward_float16(const ForwardArgs<float16>& args, void* workspace, cudaStream_t stream);
+void forward_float32(const ForwardArgs<float>& args, void* workspace, cudaStream_t stream);
+void forward_tf32(const ForwardArgs<float>& args, void* workspace, cudaStream_t stream);
+
+void backward_bfloat16(const BackwardArgs<bfloat16>& args, void* workspace, cudaStream_t stream);
+void backward_float16(const BackwardArgs<float16>& args, void* workspace, cudaStream_t stream);
+void backward_float32(const BackwardArgs<float>& args, void* workspace, cudaStream_t stream);
+void backward_tf32(const BackwardArgs<float>& args, void* workspace, cudaStream_t stream);
+
+}  // namespace mnist_fast::cuda

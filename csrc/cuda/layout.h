@@ -1,0 +1,43 @@
+// Sizes and places that the host, which reserves shared memory, and the kernels, which use it, have to agree upon.
+#pragma once
+
+#include "cuda/divisor.h"
+
+namespace mnist_fast::cuda {
+
+constexpr int kUnitBytes = 16;                   // what is copied, and addressed by ldmatrix, at once
+constexpr int kTileRows = 16, kTileColumns = 8;  // of one product
+constexpr int kTileBytes = 256;                  // packed weights: one step of 8 columns
+constexpr int kConvolutionWarps = 4;
+constexpr int kRowTilesOfWarp = 2, kMaxGradientWarps = 12;
+
+// Places in a block's shared memory, in bytes.
+struct ConvolutionMemory {
+    int bias, zero_unit, offsets, band;  // packed weights come first
+
+    // Each of the window's columns has its own offsets, because of the order of columns in the plane.
+    MNIST_FAST_HOST_DEVICE ConvolutionMemory(int packed_bytes, int columns, int pool, int steps) {
+        constexpr int kWord = 4;
+        bias = packed_bytes;
+        zero_unit = bias + columns * kWord;
+        offsets = zero_unit + kUnitBytes;
+        band = (offsets + pool * 2 * steps * kWord + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+    }
+};
+
+struct WeightGradientMemory {
+    int zero_unit, one_unit, unit_offsets, pixel_offsets, input, gradient, end;
+
+    MNIST_FAST_HOST_DEVICE WeightGradientMemory(int units, int pixels, int input_bytes, int gradient_bytes) {
+        constexpr int kWord = 4;
+        zero_unit = 0;
+        one_unit = kUnitBytes;
+        unit_offsets = 2 * kUnitBytes;
+        pixel_offsets = unit_offsets + units * kWord;
+        input = (pixel_offsets + pixels * kWord + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+        gradient = input + input_bytes;
+        end = gradient + gradient_bytes;
+    }
+};
+
+}  // namespace mnist_fast::cuda

@@ -1,0 +1,72 @@
+"""The library with the CUDA kernels: loads it, or knows why CUDA tensors run through the stock operators."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+import torch
+
+from mnist_fast.ops import library
+
+_OLDEST = (8, 0)
+PATH = library.DIRECTORY / "libmnist_fast_cuda.so"
+
+
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library and None, or None and the reason. It needs no GPU and no driver to load."""
+    if library.missing is not None:
+        return None, library.missing
+    if not PATH.exists():
+        return None, library.build_info().get("cuda_error") or "the CUDA library was not built"
+    if torch.version.cuda is None:
+        return None, f"torch {torch.__version__} is a CPU-only build"
+    try:
+        torch.ops.load_library(str(PATH))
+        loaded = ctypes.CDLL(str(PATH))
+    except OSError as error:
+        return None, f"the CUDA library does not load: {str(error).splitlines()[0]}"
+    loaded.mnist_fast_cuda_architectures.restype = ctypes.c_char_p
+    loaded.mnist_fast_cuda_why_not_covered.restype = ctypes.c_char_p
+    return loaded, None
+
+
+_library, missing = _load()  # `missing`: why there are no kernels, or None
+
+
+def architectures() -> list[str]:
+    """Compute capabilities that the library has machine code for, such as "90"; empty where it is missing."""
+    return [] if _library is None else _library.mnist_fast_cuda_architectures().decode().split(",")
+
+
+def _version(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
+
+
+@lru_cache
+def why_not_usable(device: int) -> str | None:
+    """None where the kernels run on the CUDA device of that index, else the reason."""
+    if missing is not None:
+        return f"no CUDA kernels: {missing}"
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device on this machine"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _OLDEST:
+        card = torch.cuda.get_device_name(device)
+        return f"no CUDA kernels for {card}: compute capability {_version(capability)}, needed {_version(_OLDEST)}"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def why_not_covered(sizes: tuple[int, ...], element_bytes: int) -> str | None:
+    """None where the kernels cover a block, else the reason; only while the library is there.
+
+    Args:
+        sizes: c, h, w, o, kh, kw, then stride, padding, pool size and pool stride, each (height, width).
+        element_bytes: 2 or 4.
+    """
+    assert _library is not None
+    reason = _library.mnist_fast_cuda_why_not_covered(
+        ctypes.byref((ctypes.c_int64 * len(sizes))(*sizes)), element_bytes
+    )
+    return None if reason is None else f"no CUDA kernel for {reason.decode()}"

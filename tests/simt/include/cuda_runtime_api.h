@@ -1,0 +1,33 @@
+// In the place of CUDA's own header: what csrc/cuda uses of the runtime, on the CPU. Launches run at once.
+#pragma once
+
+#include <cstddef>
+
+using cudaStream_t = struct CUstream_st*;
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerMultiprocessor };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+
+namespace simt {
+
+// The device that kernels are planned for; few multiprocessors let blocks take several items.
+inline int multiprocessors = 2;
+constexpr int kSharedBytesOfMultiprocessor = 228 * 1024, kSharedBytesOfBlock = 227 * 1024;
+constexpr int kSharedBytesWithoutAsking = 48 * 1024;
+inline int shared_bytes_asked_for = 0;  // by the last call of cudaFuncSetAttribute
+
+}  // namespace simt
+
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t error) {
+    return error == cudaSuccess ? "no error" : "invalid configuration argument";
+}
+inline cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
+    return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+    *value = attribute == cudaDevAttrMultiProcessorCount ? simt::multiprocessors : simt::kSharedBytesOfMultiprocessor;
+    return cudaSuccess;
+}
