@@ -29,7 +29,9 @@ def resolve_device(name: str) -> torch.device:
     count = torch.cuda.device_count()
     if not torch.cuda.is_available() or count == 0:
         raise UsageError(f"--device {name}: torch finds no NVIDIA GPU or no driver for it; use --device cpu")
-    index = torch.device(name).index or 0
+    index = torch.device(name).index
+    if index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     if index >= count:
         raise UsageError(f"--device {name}: there is no such GPU; this machine has cuda:0 to cuda:{count - 1}")
     return torch.device("cuda", index)

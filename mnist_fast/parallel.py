@@ -90,40 +90,37 @@ ALONE = Workers()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Workers, str]]:
+def joined(device: str) -> Iterator[Workers]:
     """Join the other processes that ``torchrun`` has started, if it has; leave them at the end.
 
-    On the CPU the machine's cores are divided among its processes, unless ``OMP_NUM_THREADS`` asks for more than the
-    one thread that ``torchrun`` sets by itself.
+    A process gets the GPU of its number on its machine. On the CPU the machine's cores are divided among its processes,
+    unless ``OMP_NUM_THREADS`` asks for more than the one thread that ``torchrun`` sets by itself.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``: then each process has the GPU of its number on its machine.
-
-    Yields:
-        The processes, and the device of this one as :func:`~mnist_fast.devices.resolve_device` takes it.
+        device: ``auto``, ``cpu`` or ``cuda``, as :func:`~mnist_fast.devices.resolve_device` takes it afterwards.
 
     Raises:
-        UsageError: a GPU is named, which all processes would share.
-        LostProcessError: on leaving, in place of torch's error where another process ended.
+        UsageError: there are fewer GPUs than processes, or one GPU is named for all.
+        LostProcessError: on leaving, in place of torch's error where another process has ended.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield ALONE, device
+        yield ALONE
         return
+    rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if device.startswith("cuda:"):
         raise UsageError(f"--device {device}: each of the {world} processes needs a GPU of its own; use --device cuda")
-    local_rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        device = f"cuda:{local_rank}"
-        if local_rank < torch.cuda.device_count():
-            torch.cuda.set_device(local_rank)
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        count = torch.cuda.device_count()
+        if count < local_world:
+            raise UsageError(f"{local_world} processes need as many GPUs, and this machine has {count}; --device cpu")
+        torch.cuda.set_device(rank)
     elif os.environ.get("OMP_NUM_THREADS", "1") == "1":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world))
     try:
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-        yield Workers(dist.get_rank(), world), device
+        dist.init_process_group("nccl" if cuda else "gloo")
+        yield Workers(dist.get_rank(), world)
     except (dist.DistError, RuntimeError) as error:
         if not _is_lost(error):
             raise
@@ -145,7 +142,7 @@ def parallel(module: nn.Module, workers: Workers) -> nn.Module:
     """``module`` whose backward pass averages the gradients over all processes; itself where there is but one."""
     if workers.alone:
         return module
-    return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return nn.parallel.DistributedDataParallel(module, gradient_as_bucket_view=True)
 
 
 def unsynchronized(module: nn.Module) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mnist_fast.devices import check_precision, kernels_in_use, resolve_device
 from mnist_fast.errors import TargetMissedError, UsageError
 from mnist_fast.evaluation import Evaluation, evaluate
 from mnist_fast.metrics import classification_report
+from mnist_fast.parallel import joined
 from mnist_fast.progress import Reporter
 from mnist_fast.recipes import FINETUNE_RECIPE, RECIPES
 from mnist_fast.runs import RunDirectory, default_output
@@ -63,14 +65,15 @@ def resolve_config(
 
 @dataclass(frozen=True)
 class Session:
-    """A finished training run, its data and its directory."""
+    """A finished training run, its data and its directory; None in processes that help the one that writes."""
 
     result: TrainResult
     dataset: Dataset
-    run: RunDirectory
+    run: RunDirectory | None
 
     def summary(self, command: str) -> dict[str, Any]:
-        """The run in plain JSON values."""
+        """The run in plain JSON values; of the process that has its directory."""
+        assert self.run is not None
         result, config = self.result, self.result.config
         last, part = result.history[-1], "val" if "val_accuracy" in result.history[-1] else "test"
         return {
@@ -107,22 +110,37 @@ class Session:
 def run_training(
     config: Config, *, output: str | Path | None = None, resume: bool = False, reporter: Reporter
 ) -> Session:
-    """Train or fine-tune into a run directory, which is checked before anything else; see :func:`train` for errors."""
-    device = resolve_device(config.device)
-    check_precision(config.precision, device)
-    _note_missing_kernels(config.backend, device, reporter)
-    with RunDirectory(output or default_output(config.arch), resume=resume, warn=reporter.warn) as run:
-        dataset = _load(config, reporter)
-        if config.dataset == "auto":  # config.toml repeats the run, whatever data is here then
-            config = replace(config, dataset=dataset.name)
-        reporter.note(f"output: {run.path}")
-        if len(dataset.train_images) < _FEW_IMAGES:
-            reporter.note(
-                f"{dataset.name} has {len(dataset.train_images):,} training images and the recipes are meant for "
-                "60,000: more --epochs will help"
+    """Train or fine-tune into a run directory, which is checked before anything else; see :func:`train` for errors.
+
+    Under ``torchrun`` every process calls this; the first has the directory and the ``reporter``.
+    """
+    with joined(config.device) as workers, ExitStack() as stack:
+        device = resolve_device(config.device)
+        check_precision(config.precision, device)
+        run = None
+        if workers.leads:
+            _note_missing_kernels(config.backend, device, reporter)
+            run = stack.enter_context(
+                RunDirectory(output or default_output(config.arch), resume=resume, warn=reporter.warn)
             )
-        with reporter, GracefulExit() as signals:
-            result = train(config, dataset, run=run, reporter=reporter, received_signal=lambda: signals.received)
+            dataset = _load(config, reporter)
+            if config.dataset == "auto":  # config.toml repeats the run, whatever data is here then
+                config = replace(config, dataset=dataset.name)
+            reporter.note(f"output: {run.path}")
+            if len(dataset.train_images) < _FEW_IMAGES:
+                reporter.note(
+                    f"{dataset.name} has {len(dataset.train_images):,} training images and the recipes are meant for "
+                    "60,000: more --epochs will help"
+                )
+        config = workers.from_first(config)
+        if not workers.leads:  # what the first had to download is there now
+            reporter = Reporter(quiet=True)
+            dataset = _load(config, reporter)
+        signals = stack.enter_context(GracefulExit())
+        stack.enter_context(reporter)
+        result = train(
+            config, dataset, run=run, reporter=reporter, received_signal=lambda: signals.received, workers=workers
+        )
         return Session(result, dataset, run)
 
 

@@ -36,6 +36,8 @@ def run_command(
         click.echo(sessions.dry_run(config, output=output, resume=resume, reporter=reporter))
         return
     session = sessions.run_training(config, output=output, resume=resume, reporter=reporter)
+    if session.run is None:  # one of several processes, and not the one that reports
+        return
     summary = session.summary(name)
     click.echo(json.dumps(summary) if as_json else text(summary))
     session.check_target()
