@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from mnist_fast.devices import autocast, synchronize
 from mnist_fast.parallel import ALONE, Workers
 
 BATCH_SIZE = 1000
+Predict = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class Evaluation:
     seconds: float
 
 
+def prediction(model: nn.Module, precision: str, device: torch.device) -> Predict:
+    """The forward pass of ``model`` in ``precision``."""
+
+    def forward(inputs: Tensor) -> Tensor:
+        with autocast(precision, device):
+            return cast(Tensor, model(inputs))
+
+    return forward
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
@@ -43,6 +56,7 @@ def evaluate(
     std: float,
     precision: str = "fp32",
     workers: Workers = ALONE,
+    forward: Predict | None = None,
 ) -> Evaluation:
     """Run ``model`` in evaluation mode over all images, on the device its parameters are on.
 
@@ -55,8 +69,10 @@ def evaluate(
         std: what the difference is divided by.
         precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
         workers: processes that call this together, each to evaluate its share; all get the same result.
+        forward: does what :func:`prediction` of the model would do; None: that.
     """
     device = next(model.parameters()).device
+    forward = forward or prediction(model, precision, device)
     was_training = model.training
     model.eval()
     start = time.perf_counter()
@@ -64,8 +80,7 @@ def evaluate(
     predictions = [torch.empty(0, dtype=torch.int64, device=device)]
     own_images, own_labels = workers.share(images), workers.share(labels)
     for inputs, targets in batches(own_images, own_labels, BATCH_SIZE, mean=mean, std=std, device=device):
-        with autocast(precision, device):
-            logits = model(inputs)
+        logits = forward(inputs)
         # In float64, so that the sum over many batches adds no rounding of its own.
         loss = loss + F.cross_entropy(logits.double(), targets, reduction="sum")
         predictions.append(logits.argmax(dim=1))

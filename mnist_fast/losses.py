@@ -68,8 +68,8 @@ class LossWindow:
             for optimizer in optimizers:
                 optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
-    def add(self, loss: Tensor, step: int) -> None:
-        """Take the loss of ``step`` (counted from 1), before its update.
+    def guard(self, loss: Tensor, step: int) -> None:
+        """Stop the update of ``step`` (counted from 1) if its loss is not finite; nothing waits for a GPU here.
 
         Raises:
             NonFiniteLossError: it is not finite (if deferred, that comes from :meth:`values`).
@@ -77,9 +77,12 @@ class LossWindow:
         if self._found_inf is None:
             self._values.append(_finite(loss.item(), step))
         else:
-            loss = loss.detach()
-            self._pending.append(loss)
-            self._found_inf.copy_(torch.maximum(self._found_inf, (~loss.isfinite()).float()))
+            self._found_inf.copy_(torch.maximum(self._found_inf, (~loss.detach().isfinite()).float()))
+
+    def add(self, loss: Tensor) -> None:
+        """Take the loss of a step that was guarded. The tensor itself may be overwritten afterwards."""
+        if self._found_inf is not None:
+            self._pending.append(loss.detach().clone())
 
     def values(self, step: int) -> list[float]:
         """The window's losses, ``step`` being that of the last. Raises NonFiniteLossError: one is not finite."""

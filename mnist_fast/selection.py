@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from mnist_fast.data import Dataset
-from mnist_fast.evaluation import Evaluation, evaluate
+from mnist_fast.evaluation import Evaluation, Predict, evaluate, prediction
 from mnist_fast.losses import NonFiniteLossError
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.parallel import Workers
@@ -29,6 +29,7 @@ class Selection:
         device: where the network is.
         workers: the processes that share the work.
         patience: as in :class:`mnist_fast.config.Config`.
+        recorded: makes a forward pass one that is recorded and replayed.
 
     Attributes:
         part: ``val`` or ``test``: the images that tell.
@@ -42,9 +43,12 @@ class Selection:
         device: torch.device,
         workers: Workers,
         patience: int | None,
+        recorded: Callable[[Predict], Predict] | None = None,
     ) -> None:
         self.part = "val" if len(dataset.val_labels) else "test"
         self._spec, self._precision, self._workers, self._patience = spec, precision, workers, patience
+        self._device, self._recorded = device, recorded
+        self._forward: tuple[nn.Module, Predict] | None = None  # the recorded one, and of which network
         self._images = {"test": (dataset.test_images.to(device), dataset.test_labels.to(device))}
         if self.part == "val":
             self._images["val"] = dataset.val_images.to(device), dataset.val_labels.to(device)
@@ -53,13 +57,26 @@ class Selection:
         """Evaluate on the images of ``part``. Raises NonFiniteLossError: the loss is NaN or infinite."""
         spec = self._spec
         evaluation = evaluate(
-            model, *self._images[part], mean=spec.mean, std=spec.std, precision=self._precision, workers=self._workers
+            model,
+            *self._images[part],
+            mean=spec.mean,
+            std=spec.std,
+            precision=self._precision,
+            workers=self._workers,
+            forward=self._recorded_forward(model),
         )
         if not math.isfinite(evaluation.loss):
             raise NonFiniteLossError(
                 f"the {part} loss is {evaluation.loss}: training stopped, nothing was saved; try a lower --lr"
             )
         return evaluation
+
+    def _recorded_forward(self, model: nn.Module) -> Predict | None:
+        if self._recorded is None:
+            return None
+        if self._forward is None or self._forward[0] is not model:
+            self._forward = model, self._recorded(prediction(model, self._precision, self._device))
+        return self._forward[1]
 
     def last_is_best(self, history: History) -> bool:
         """Whether the last of the epochs is better than all before it."""

@@ -25,6 +25,7 @@ from mnist_fast.errors import InterruptedRunError, UsageError
 from mnist_fast.evaluation import Evaluation
 from mnist_fast.feeding import Feed
 from mnist_fast.finetune import frozen_features, split_frozen
+from mnist_fast.graphs import CudaRecorder, Graphed
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.objective import Objective
@@ -139,8 +140,9 @@ class Trainer:
             raise UsageError(f"--warmup-steps {config.warmup_steps}: the whole run has {self.total_steps} steps")
         if config.tensorboard:
             check_tensorboard()
-        self.selection = Selection(dataset, self.spec, config.precision, device, workers, config.patience)
         self.updater = Updater(config, self.model, device, scaled=config.precision == "fp16")
+        recorded = self._graphed if self._records_graphs() else None
+        self.selection = Selection(dataset, self.spec, config.precision, device, workers, config.patience, recorded)
         # Deferred losses use the optimizers' found_inf, and so does the scaling of losses.
         deferred = device.type == "cuda" and not self.updater.scaled
         self.window = LossWindow(device, self.updater.optimizers, deferred=deferred)
@@ -172,6 +174,7 @@ class Trainer:
         self.board = TensorBoard(self.run.path, counters.step) if self.run and self.config.tensorboard else None
         self._report_start()
         self.objective = self._objective()
+        self._step = self._recorded_step() if self._records_graphs() else self._plain_step
         while not self._finished():
             self._train_epoch(received_signal)
             self._end_epoch()
@@ -241,12 +244,31 @@ class Trainer:
 
     def _train_step(self, inputs: Tensor, targets: Tensor, count: int) -> None:
         """One step on ``count`` images, of which these are the share of this process."""
-        self.updater.clear()
-        loss = self.objective.backward(inputs, targets, count)
-        self.window.add(loss, self.counters.step + 1)  # stops here where it is not finite
-        self.updater.apply(self._learning_rate_factor(self.counters.step))
+        self.updater.set_rates(self._learning_rate_factor(self.counters.step))
+        self.window.add(self._step(inputs, targets, count))
+        self.updater.average()
         self.counters.step += 1
         self.counters.images_seen += count
+
+    def _plain_step(self, inputs: Tensor, targets: Tensor, count: int) -> Tensor:
+        self.updater.clear()
+        loss = self.objective.backward(inputs, targets, count)
+        self.window.guard(loss, self.counters.step + 1)  # stops here where it is not finite
+        self.updater.update()
+        return loss
+
+    def _records_graphs(self) -> bool:
+        config = self.config
+        recordable = self.workers.alone and not config.compile and not self.updater.scaled
+        return config.cuda_graph and self.device.type == "cuda" and recordable
+
+    def _recorded_step(self) -> Callable[[Tensor, Tensor, int], Tensor]:
+        self.updater.keep_rates_in_tensors()
+        step = self._graphed(lambda inputs, targets: self._plain_step(inputs, targets, len(targets)))
+        return lambda inputs, targets, _: step(inputs, targets)
+
+    def _graphed(self, function: Callable[..., Tensor]) -> Graphed:
+        return Graphed(function, CudaRecorder(self.device), self.reporter.warn)
 
     def _learning_rate_factor(self, step: int) -> float:
         config = self.config

@@ -46,11 +46,24 @@ class Updater:
         """Add the gradients of ``loss``."""
         self._scaler.scale(loss).backward()
 
-    def apply(self, factor: float) -> None:
-        """Update the parameters, at ``factor`` times the base learning rates."""
+    def keep_rates_in_tensors(self) -> None:
+        """Where a recorded :meth:`update` finds them when it is replayed."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                group["lr"] = torch.tensor(float(group["lr"]), device=group["params"][0].device)
+
+    def set_rates(self, factor: float) -> None:
+        """``factor`` times the base learning rates, for the updates that follow."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                rate = group["initial_lr"] * factor
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def update(self) -> None:
+        """Clip the gradients and update the parameters with them."""
         if self._clip_grad_norm is not None:
             for optimizer in self.optimizers:
                 self._scaler.unscale_(optimizer)
@@ -61,13 +74,16 @@ class Updater:
             self._scaler.update()
         else:
             step(self.optimizers)
+
+    def average(self) -> None:
+        """Take the parameters into the average."""
         if self._average is not None:
             self._average.update_parameters(self._model)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next steps depend on, beside the parameters."""
         return {
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": [_with_plain_rates(optimizer.state_dict()) for optimizer in self.optimizers],
             "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
         }
@@ -79,3 +95,8 @@ class Updater:
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+
+
+def _with_plain_rates(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state whose learning rates are numbers: a run may go on with or without tensors of them."""
+    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}

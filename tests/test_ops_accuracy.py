@@ -24,6 +24,8 @@ def check(case: Block, tensors: Tensors, dtype: torch.dtype) -> None:
         error = (value.double() - expected[name]).abs()
         worst = float((error / (16 * UNIT[dtype] * bounds[name] + 1e-300)).max()) if error.numel() else 0.0
         assert worst <= 1, f"{name}: error {worst:.2f} times the bound of 16 u sum|ab|, {case!r}"
+        if error.numel() == 1:  # a single sum may come out near 0, and has no other that would be near its size
+            continue
         allowed = NORMWISE[dtype] * float(expected[name].norm())
         assert float(error.norm()) <= allowed, f"{name}: error {float(error.norm()):.2e} > {allowed:.2e}, {case!r}"
 

@@ -20,7 +20,9 @@ def _step(gradient: float, **options: object) -> tuple[nn.Linear, torch.Tensor, 
     updater = Updater(tiny_config(optimizer="sgd", lr=1.0, momentum=0.0, **options), layer, CPU, scaled=False)
     updater.clear()
     updater.backward(gradient * (layer.weight.sum() + layer.bias.sum()))
-    updater.apply(1.0)
+    updater.set_rates(1.0)
+    updater.update()
+    updater.average()
     return layer, 1 - layer.weight.detach(), 1 - layer.bias.detach()
 
 
@@ -46,7 +48,9 @@ def test_the_rate_is_a_multiple_of_each_groups_own() -> None:
     layers = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
     config = tiny_config(optimizer="adam", lr=0.5, backbone_lr_factor=0.1)
     updater = Updater(config, layers, CPU, scaled=False)
-    updater.apply(0.5)
+    updater.set_rates(0.5)
+    updater.update()
+    updater.average()
     (optimizer,) = updater.optimizers
     rates = {id(tensor): group["lr"] for group in optimizer.param_groups for tensor in group["params"]}
     assert [rates[id(tensor)] for tensor in layers.parameters()] == pytest.approx([0.025, 0.025, 0.25, 0.25])

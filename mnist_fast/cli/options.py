@@ -96,6 +96,9 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         "--precision", type=click.Choice(PRECISIONS), help="fp32, or autocast to a lower one. [default: fp32]"
     ),
     "compile": click.option("--compile/--no-compile", default=None, help="Train through torch.compile."),
+    "cuda_graph": click.option(
+        "--cuda-graph/--no-cuda-graph", default=None, help="On a GPU, replay each step as one CUDA graph. [default: on]"
+    ),
     "deterministic": click.option(
         "--deterministic/--no-deterministic",
         default=None,
@@ -166,8 +169,18 @@ RECIPE = [
 DATA = ["dataset", "data_dir", "offline"]
 TRAINING_DATA = [*DATA, "val_fraction", "augment"]
 COMPUTE = ["device", "backend", "precision"]
-RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc", "compile", "deterministic", "tensorboard"]
-RUN += ["output", "resume", "config_file", "print_config", "dry_run"]
+RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc"]
+RUN += [
+    "compile",
+    "cuda_graph",
+    "deterministic",
+    "tensorboard",
+    "output",
+    "resume",
+    "config_file",
+    "print_config",
+    "dry_run",
+]
 PRINT = ["as_json", "quiet"]
 
 

@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: parameters with at least two dimensions, or parameter groups of such.
-        lr: learning rate :math:`\eta`.
+        lr: learning rate :math:`\eta`; in a group it may be a tensor, (), as a CUDA graph needs it.
         momentum: :math:`\mu`.
         weight_decay: decoupled weight decay :math:`\lambda`.
         ns_steps: Newton-Schulz steps.
@@ -121,4 +121,8 @@ def _update(parameter: Tensor, gradient: Tensor, buffer: Tensor, group: dict[str
     update = orthogonalize(direction, group["ns_steps"]).view_as(parameter)
     if decay:
         parameter.mul_(1 - lr * decay)
-    parameter.add_(update, alpha=-lr * max(1.0, rows / cols) ** 0.5)
+    rate = -lr * max(1.0, rows / cols) ** 0.5
+    if isinstance(rate, Tensor):
+        parameter.add_(update * rate)
+    else:
+        parameter.add_(update, alpha=rate)
