@@ -71,7 +71,7 @@ class FusedBlock(torch.autograd.Function):
         # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
         grads: Any
         if torch.is_grad_enabled():
-            grads = stock_backward(grad_output, input, weight, code, *ctx.geometry, output_mask=mask)
+            grads = stock_backward(grad_output, input, weight, code, *ctx.geometry, mask)
         else:
             grads = _kernels.conv_relu_maxpool2d_backward(
                 grad_output, input, weight, code, *ctx.geometry, mask, **_tf32(input)
