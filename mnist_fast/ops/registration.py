@@ -69,13 +69,9 @@ class FusedBlock(torch.autograd.Function):
         input, weight, code = ctx.saved_tensors
         mask = ctx.needs_input_grad[:3]
         # A graph of backward itself is being recorded (create_graph=True) only where grad mode is on.
-        grads: Any
-        if torch.is_grad_enabled():
-            grads = stock_backward(grad_output, input, weight, code, *ctx.geometry, mask)
-        else:
-            grads = _kernels.conv_relu_maxpool2d_backward(
-                grad_output, input, weight, code, *ctx.geometry, mask, **_tf32(input)
-            )
+        graph = torch.is_grad_enabled()
+        compute: Any = stock_backward if graph else _kernels.conv_relu_maxpool2d_backward
+        grads = compute(grad_output, input, weight, code, *ctx.geometry, mask, **({} if graph else _tf32(input)))
         return (*(grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)), *[None] * 6)
 
 
