@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cases import ALL, KINDS, ODD, REFERENCE, Block, any_block
-from simt_program import ARITHMETICS, LAYOUTS, SCHEDULES, build, problem, run
+from simt_program import ARITHMETICS, CHECKOUT, LAYOUTS, SCHEDULES, build, problem, run
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cmake") is None or shutil.which("c++") is None, reason="needs cmake and a C++ compiler on the PATH"
@@ -79,6 +80,23 @@ def test_items_of_many_images_and_many_bands(program: Path) -> None:
     tiny, tall = KINDS[2], Block("tall", 8, 150, 90, 16, (3, 3))
     problems = [problem(replace(tiny, h=5, w=5), 40, "bfloat16"), problem(tall, 1, "float32", multiprocessors=16)]
     assert run(program, problems, "starve", "reversed") == (2, 0)
+
+
+def test_the_fragments_that_the_hardware_is_compared_with(tmp_path: Path) -> None:
+    """bench/gpu.sh compares this output with a GPU's; here with ldmatrix as the PTX ISA words it."""
+    program = tmp_path / "fragments"
+    source = CHECKOUT / "tests" / "simt" / "fragments_test.cu"
+    includes = [f"-I{CHECKOUT / folder}" for folder in ("csrc", "tests", "tests/simt/include")]
+    options = ["-std=c++20", "-Wno-unknown-pragmas", *includes, "-x", "c++"]
+    subprocess.run(["c++", *options, source, "-o", program], check=True)
+    output = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in output.splitlines()]
+    assert [len(row) for row in rows] == [32] * 48
+    memory = bytes(i * 37 % 251 for i in range(512))
+    for matrix in range(4):
+        for lane in range(32):
+            at = 128 * matrix + 4 * lane
+            assert rows[matrix][lane] == memory[at : at + 4][::-1].hex()
 
 
 def drawn(count: int, seed: int, largest_work: float) -> list[str]:

@@ -208,7 +208,7 @@ struct Convolution {
 };
 
 template <typename Arithmetic, int kPool, int kColumnTiles>
-__global__ void __launch_bounds__(32 * kConvolutionWarps)
+__global__ void __launch_bounds__(32 * kConvolutionWarps, sizeof(typename Arithmetic::Element) == 2 ? 4 : 3)
     convolution(const ConvolutionArgs<typename Arithmetic::Element> args) {
     Convolution<Arithmetic, kPool, kColumnTiles>::run(args);
 }
