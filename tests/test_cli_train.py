@@ -113,6 +113,14 @@ def test_target_missed_is_4_after_saving() -> None:
     assert run(*TRAIN, "--output", "low", "--target-acc", "0.1").exit_code == 0
 
 
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    result = run(*TRAIN, "--optimizer", "sgd", "--lr", "1e30", "--output", "run", "--quiet")
+    assert result.exit_code == 1
+    assert "the loss became nan in step 2: training stopped before the optimizer applied it" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(Path("run").glob("*.safetensors"))
+
+
 def test_a_run_is_refused_continued_or_left() -> None:
     assert run(*TRAIN, "--output", "run").exit_code == 0
     before = Path("run/last.safetensors").read_bytes()

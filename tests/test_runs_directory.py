@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mnist_fast.config import make_config
 from mnist_fast.files import OutputError
 from mnist_fast.models import get_model
 from mnist_fast.models.spec import NetworkSpec
-from mnist_fast.runs import RunDirectory
+from mnist_fast.runs import RunDirectory, default_output
 from mnist_fast.runs import directory as directory_module
 from mnist_fast.runs.states import load_state, state_files
 from mnist_fast.training import train
@@ -148,3 +149,48 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(directory_module.FileLock, "acquire", acquire)
     with pytest.raises(OutputError, match="no file locks"), RunDirectory(tmp_path / "run"):
         pass
+
+
+def test_a_directory_is_held_by_one_process(tmp_path: Path) -> None:
+    other = (
+        "import sys; from mnist_fast.runs import RunDirectory\n"
+        "with RunDirectory(sys.argv[1], resume=True): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", other, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another process"), RunDirectory(tmp_path, resume=True):
+            pass
+        process.communicate("")
+    with RunDirectory(tmp_path):
+        pass
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    _train(tmp_path, epochs=1)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(OutputError, match="--resume"):
+        _train(tmp_path, epochs=1, seed=9)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_directories_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, reason in [("file", "it is a file"), ("file/run", "Not a directory"), ("x" * 300, "too long")]:
+        with pytest.raises(OutputError, match=reason), RunDirectory(tmp_path / path):
+            pass
+
+
+def test_an_unused_directory_leaves_no_trace(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a").exists()
+
+
+def test_default_outputs_are_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda _format: "now")
+    for expected in ("runs/cnn-now", "runs/cnn-now-2", "runs/cnn-now-3"):
+        assert default_output("cnn") == Path(expected)
+        Path(expected).mkdir(parents=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from mnist_fast.config import Config, make_config
 from mnist_fast.data import batches, load_dataset
 from mnist_fast.errors import InterruptedRunError, UsageError
 from mnist_fast.evaluation import Evaluation
-from mnist_fast.files import OutputError
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.models import get_model
-from mnist_fast.runs import RunDirectory, default_output
+from mnist_fast.runs import RunDirectory
 from mnist_fast.training import TrainResult, train
 
 STATE_6 = "state-00000006.pt"  # saved at the end of the first epoch
@@ -301,51 +298,6 @@ def test_devices_and_precisions_that_are_not_there(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match=r"no such GPU.*cuda:0 to cuda:1"):
         train(tiny_config(device="cuda:2"), data)
-
-
-def test_a_directory_is_held_by_one_process(tmp_path: Path) -> None:
-    other = (
-        "import sys; from mnist_fast.runs import RunDirectory\n"
-        "with RunDirectory(sys.argv[1], resume=True): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", other, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match="another process"), RunDirectory(tmp_path, resume=True):
-            pass
-        process.communicate("")
-    with RunDirectory(tmp_path):
-        pass
-
-
-def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    _run(tiny_config(epochs=1), tmp_path)
-    before = (tmp_path / "last.safetensors").read_bytes()
-    with pytest.raises(OutputError, match="--resume"):
-        _run(tiny_config(epochs=1, seed=9), tmp_path)
-    assert (tmp_path / "last.safetensors").read_bytes() == before
-
-
-def test_directories_that_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path, reason in [("file", "it is a file"), ("file/run", "Not a directory"), ("x" * 300, "too long")]:
-        with pytest.raises(OutputError, match=reason), RunDirectory(tmp_path / path):
-            pass
-
-
-def test_an_unused_directory_leaves_no_trace(tmp_path: Path) -> None:
-    with RunDirectory(tmp_path / "a" / "b"):
-        assert (tmp_path / "a" / "b").is_dir()
-    assert not (tmp_path / "a").exists()
-
-
-def test_default_outputs_are_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("time.strftime", lambda _format: "now")
-    for expected in ("runs/cnn-now", "runs/cnn-now-2", "runs/cnn-now-3"):
-        assert default_output("cnn") == Path(expected)
-        Path(expected).mkdir(parents=True)
 
 
 def test_a_warm_up_ends_before_the_run() -> None:
