@@ -164,6 +164,8 @@ def requirements() -> list[str]:
         "pooch>=1.8",
         "scikit-learn>=1.3",
         "pillow>=10.1",
+        "scipy>=1.10",
+        "matplotlib>=3.8",
         "tomli-w>=1",
         'tomli>=2; python_version < "3.11"',
     ]

@@ -9,10 +9,10 @@ import pytest
 
 from mnist_fast.cli.app import COMMANDS
 
-HEAVY = ("torch", "torchvision", "sklearn", "numpy", "matplotlib", "rich")
+HEAVY = ("torch", "torchvision", "sklearn", "numpy", "matplotlib", "PIL", "rich")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["finetune"], ["eval"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["finetune"], ["eval"], ["predict"]])
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys; sys.argv = ['mnist-fast', *sys.argv[1:], '--help']\n"
