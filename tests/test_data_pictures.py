@@ -61,6 +61,12 @@ def test_every_mode(
     assert np.abs(np.asarray(grey).astype(int) - expected).mean() <= tolerance
 
 
+def test_16_bits_are_rounded_to_8(tmp_path: Path) -> None:
+    levels = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    grey = np.asarray(read_grey(saved(Image.fromarray(levels), tmp_path / "levels.png")))
+    assert np.array_equal(grey, np.round(levels / 257))
+
+
 @pytest.mark.parametrize(("drawn", "paper"), [(0, 255), (90, 255), (255, 0), (200, 0)])
 def test_transparent_paper_is_the_opposite_of_what_is_drawn(tmp_path: Path, drawn: int, paper: int) -> None:
     pixels = np.zeros((20, 30, 4), np.uint8)

@@ -140,6 +140,12 @@ def test_resumed_runs_are_bit_identical(options: dict[str, Any], tmp_path: Path)
     assert (again.evaluation.accuracy, again.images) == (whole.evaluation.accuracy, whole.images)
 
 
+def test_augmentation_changes_what_is_learned() -> None:
+    plain, moved, again = (train(tiny_config(augment=kind), tiny_dataset()) for kind in ("none", "shift", "shift"))
+    assert not _equal(_weights(plain), _weights(moved))
+    assert _equal(_weights(moved), _weights(again))
+
+
 def test_saving_within_epochs(tmp_path: Path) -> None:
     """A crash loses what came after the last save, and the saves themselves change nothing."""
     whole = _run(tiny_config(), tmp_path / "whole")

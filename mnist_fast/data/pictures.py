@@ -50,7 +50,7 @@ def _to_grey(picture: Image.Image, path: Path) -> Image.Image:
         levels = np.asarray(picture, dtype=np.int64)
         if levels.min() < 0 or levels.max() > 0xFFFF:
             raise DataError(f"{path} has grey levels outside of 16 bits; store it in 8 or 16")
-        return Image.fromarray((levels // 257).astype(np.uint8))
+        return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
     if picture.mode == "F":
         raise DataError(f"{path} has floating-point grey levels, whose range is not known; store it in 8 or 16 bits")
     if not picture.has_transparency_data:
