@@ -1,0 +1,29 @@
+"""A small call of every kind of kernel, forward and backward: what bench/gpu.sh runs under compute-sanitizer."""
+
+from __future__ import annotations
+
+import torch
+
+import mnist_fast
+
+SHAPES = (  # channels, size, output channels, filter, padding, pooling
+    (1, 12, 8, 5, 0, 3), (1, 12, 32, 3, 1, 1), (8, 10, 16, 3, 1, 2), (24, 9, 32, 3, 0, 2), (32, 8, 64, 3, 0, 2),
+)  # fmt: skip
+
+
+def main() -> None:
+    for dtype, tf32 in ((torch.bfloat16, False), (torch.float16, False), (torch.float32, True), (torch.float32, False)):
+        torch.backends.cudnn.allow_tf32 = tf32
+        for c, size, o, k, padding, pool in SHAPES:
+            for memory_format in (torch.contiguous_format, torch.channels_last):
+                x = torch.randn(3, c, size, size, device="cuda", dtype=dtype).to(memory_format=memory_format)
+                w = torch.randn(o, c, k, k, device="cuda", dtype=dtype).requires_grad_()
+                y = mnist_fast.conv_relu_maxpool2d(
+                    x.requires_grad_(), w, None, padding=padding, pool_size=pool, backend="fused"
+                )
+                y.sum().backward()
+    torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
