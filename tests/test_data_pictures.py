@@ -122,10 +122,11 @@ def test_altered_pngs_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
-    contents = {"page.png": b"<html></html>", "notes.txt": b"notes", "empty.png": b"", "drawing.eps": b"%!PS-Adobe-3.0"}
+    contents = {"page.png": b"<html></html>", "notes.txt": b"notes", "empty.png": b""}
     for file, content in contents.items():
         (tmp_path / file).write_bytes(content)
         check_refused(tmp_path / file, "no picture")
+    check_refused(saved(GREY, tmp_path / "program.eps"), "no picture")  # Ghostscript would run it
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     for file in ("folder.png", "pipe.png", "none.png"):

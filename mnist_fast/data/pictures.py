@@ -1,25 +1,21 @@
-"""From a picture file of any kind to grey levels."""
+"""Picture files as grey levels to train on: by one rule for all of a folder, whatever each picture looks like."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from mnist_fast.errors import DataError
-
-# No others: Pillow hands some (EPS) to outside programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_MAX_PIXELS = 16_000_000
+from mnist_fast.pictures.reading import decode
 
 
 def read_grey(path: Path) -> Image.Image:
-    """A picture in 8-bit grey (mode ``L``), upright as its EXIF data says.
+    """A picture in 8-bit grey (mode ``L``), upright as its EXIF data says; of several in a file the first.
 
-    Of several pictures in a file the first. What is transparent takes on the opposite of what is drawn: white under
-    dark strokes, black under light ones.
+    Colours become their luminance; 16 bits are rounded to 8. What is transparent takes on the opposite of what is
+    drawn: white under dark strokes, black under light ones.
 
     Raises:
         DataError: the file cannot be read, is no whole picture, has more than 16 million pixels (found out before
@@ -27,22 +23,7 @@ def read_grey(path: Path) -> Image.Image:
     """
     if not path.is_file():  # a pipe would never end
         raise DataError(f"{path} is not a regular file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large or odd pictures, which are refused or read
-            with Image.open(path, formats=_FORMATS) as picture:
-                width, height = picture.size
-                if width * height > _MAX_PIXELS:
-                    raise DataError(f"{path} has {width}x{height} pixels, more than {_MAX_PIXELS:,}; make it smaller")
-                picture.load()
-                return _to_grey(ImageOps.exif_transpose(picture), path)
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is no picture ({', '.join(_FORMATS)}); move it away") from None
-    except Exception as error:  # on a damaged file Pillow's decoders raise whatever they run into
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be read as a picture: {reason}") from None
+    return decode(path, lambda picture: _to_grey(picture, path))
 
 
 def _to_grey(picture: Image.Image, path: Path) -> Image.Image:

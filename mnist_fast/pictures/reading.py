@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +45,30 @@ def read_picture(path: str | Path) -> npt.NDArray[np.uint8]:
         uint8 (H, W), the longer side at most 600 pixels: the colour channel in which the picture has most contrast.
 
     Raises:
+        DataError: as :func:`decode`.
+    """
+    upright = decode(path, _eight_bits)
+    upright.thumbnail((_WORKING_SIDE, _WORKING_SIDE), Image.Resampling.BOX)
+    colours = _without_transparency(upright)
+    return colours[..., colours.std(axis=(0, 1)).argmax()]  # blue ink, say, is clearest in red
+
+
+def decode(path: str | Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What ``convert`` makes of the first picture in a file, turned as EXIF says.
+
+    Raises:
         DataError: no such file, no picture, a damaged one, or one of more than 16 megapixels, which is not decoded.
     """
+    Image.init()
+    formats = [name for name in Image.OPEN if name != "EPS"]  # a program, which Pillow would have Ghostscript run
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about sizes that are refused below and damaged metadata
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(path, f"{image.width}x{image.height} is")
                 image.load()
-                upright = _eight_bits(ImageOps.exif_transpose(image))
+                return convert(ImageOps.exif_transpose(image))
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -67,9 +81,6 @@ def read_picture(path: str | Path) -> npt.NDArray[np.uint8]:
         raise _undecodable(path, error) from None
     except Exception as error:  # Pillow's readers of single formats raise all kinds on damaged files
         raise _undecodable(path, error) from None
-    upright.thumbnail((_WORKING_SIDE, _WORKING_SIDE), Image.Resampling.BOX)
-    colours = _without_transparency(upright)
-    return colours[..., colours.std(axis=(0, 1)).argmax()]  # blue ink, say, is clearest in red
 
 
 def _too_large(path: str | Path, size: str) -> DataError:
