@@ -42,6 +42,7 @@ class ForkServer:
         resume: bool = False,
         kill_after: float | None = None,
         kill_at: int | None = None,
+        kill_size: int | None = None,
         number: int = signal.SIGKILL,
     ) -> int:
         """Train ``tiny_config(**options)`` into ``output``.
@@ -50,16 +51,18 @@ class ForkServer:
             kill_after: seconds after which the process gets the signal ``number``, if it has not ended.
             kill_at: kill it just before the operation of this number, from 0, on files in ``output``: opening,
                 renaming and deleting count.
+            kill_size: kill it in the middle of a write, when a file has grown to so many bytes.
 
         Returns:
-            The exit status: 0, -SIGKILL, or what the run means to exit with after another signal; nothing else.
+            The exit status: 0; -SIGKILL, -SIGXFSZ by ``kill_size``; what the run means to exit with after a signal
+            ``number``; and nothing else.
         """
-        job = [dict(options), str(output), resume, kill_after, kill_at, number]
+        job = [dict(options), str(output), resume, kill_after, kill_at, kill_size, number]
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(job), file=self._process.stdin, flush=True)
         status = int(self._process.stdout.readline())
-        assert status in (0, -signal.SIGKILL, 128 + number), "see the server's standard error"
+        assert status in (0, -signal.SIGKILL, -signal.SIGXFSZ, 128 + number), "see the server's standard error"
         return status
 
 
@@ -71,12 +74,12 @@ def _serve() -> None:
 
     torch.set_num_threads(1)
     for line in sys.stdin:
-        options, output, resume, kill_after, kill_at, number = json.loads(line)
+        options, output, resume, kill_after, kill_at, kill_size, number = json.loads(line)
         started, start = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(started)
-            _train(options, output, resume, kill_at, start)
+            _train(options, output, resume, kill_at, kill_size, start)
         os.close(start)
         os.read(started, 1)  # ends when the child has closed its end: it is about to train
         os.close(started)
@@ -86,7 +89,9 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _train(options: dict[str, Any], output: str, resume: bool, kill_at: int | None, start: int) -> None:
+def _train(
+    options: dict[str, Any], output: str, resume: bool, kill_at: int | None, kill_size: int | None, start: int
+) -> None:
     from tiny import tiny_config, tiny_dataset
 
     from mnist_fast.errors import InterruptedRunError
@@ -100,7 +105,14 @@ def _train(options: dict[str, Any], output: str, resume: bool, kill_at: int | No
             _kill_before_operation(kill_at, output)
         with GracefulExit() as signals, RunDirectory(output, resume=resume) as run:
             os.close(start)
-            train(tiny_config(**options), tiny_dataset(), run=run, received_signal=lambda: signals.received)
+
+            def received() -> int | None:
+                if kill_size is not None:  # from the first step on: before it, the run tries how much room there is
+                    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (kill_size, kill_size))
+                return signals.received
+
+            train(tiny_config(**options), tiny_dataset(), run=run, received_signal=received)
         status = 0
     except InterruptedRunError as error:
         status = error.exit_code

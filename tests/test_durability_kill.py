@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "averaged": {"arch": "lenet", "optimizer": "adam", "batch_size": 5, "accumulate": 3, "warmup_steps": 4, "ema": 0.9}
     | {"clip_grad_norm": 1.0, "weight_decay": 0.01, "save_every": 2, "keep": 3},
     "dropout": {"arch": "cnn-dropout", "optimizer": "adam", "epochs": 1, "batch_size": 24, "save_every": 1},
-    "fine-tuning": {"head": "linear", "freeze": "conv", "arch": "lenet", "save_every": 2},
+    "fine-tuning": {"log_every": 4, "head": "linear", "freeze": "conv", "arch": "lenet", "save_every": 2},
 }
 
 
@@ -133,6 +133,19 @@ def test_killed_before_an_operation_on_files(
         _check_equal(run, expected)
         operation += stride
     assert operation // stride > 3
+
+
+@pytest.mark.parametrize("size", [100_000, 300_000])  # of 163 kB of weights, of 490 kB of state
+def test_killed_in_the_middle_of_a_write(size: int, server: ForkServer, whole: Whole, tmp_path: Path) -> None:
+    options, expected, _ = whole("muon and adam")
+    run = tmp_path / "run"
+    server.train(options, run, kill_at=100)  # some saves are there already
+    assert len(state_files(run)) == 2
+    assert server.train(options, run, resume=True, kill_size=size) == -signal.SIGXFSZ
+    _check_files_load(run)
+    assert list(run.glob(".*.tmp"))
+    server.train(options, run, resume=True)
+    _check_equal(run, expected)
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.long)])
