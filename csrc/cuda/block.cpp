@@ -17,6 +17,8 @@ size_t packed_bytes(const Windows& windows, int64_t columns, const Device& devic
 
 }  // namespace
 
+void set_device(int device) { check(cudaSetDevice(device), "CUDA device"); }
+
 template <typename T>
 size_t forward_workspace_bytes(const ConvPool& p) {
     return packed_bytes(forward_windows(p, sizeof(T)), p.o, current_device(nullptr));

@@ -13,6 +13,10 @@ namespace mnist_fast::cuda {
 // How float32 is multiplied: in full, or rounded to tf32 on tensor cores. 16-bit types know one way only.
 enum class Float32 { kFull, kTf32 };
 
+// Makes a device the current one for the calls below. torch's guard does not suffice: our copy of the CUDA runtime,
+// which is linked in so that any torch's will do, may keep a current device of its own.
+void set_device(int device);
+
 // What the kernels need beside the tensors, on the device and aligned to 256 bytes. It may be reused after the call by
 // whatever runs later on the same stream.
 template <typename T>

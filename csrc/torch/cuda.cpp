@@ -59,6 +59,7 @@ std::tuple<Tensor, Tensor> forward_cuda(const Tensor& input, const Tensor& weigh
     const ConvPool p = problem_of(input, weight, bias, stride, padding, relu, pool_size, pool_stride);
     require_covered(p, input);
     const DeviceGuard guard(input.get_device_index());
+    cuda::set_device(input.get_device_index());
     const ScalarType dtype = input.scalar_type();
     const bool channels_last = !contiguous_output && (is_channels_last(input) || is_channels_last(weight));
     Tensor output = allocate({p.n, p.o, p.out_h, p.out_w}, dtype, input, channels_last);
@@ -89,6 +90,7 @@ std::tuple<Tensor, Tensor, Tensor> backward_cuda(const Tensor& grad_output, cons
                         code.numel() == p.n * p.out_positions() * p.o && code.device() == input.device(),
                     "code is not the one that forward returned");
     const DeviceGuard guard(input.get_device_index());
+    cuda::set_device(input.get_device_index());
     const ScalarType dtype = input.scalar_type();
     const auto gradient = [&](bool wanted, const Tensor& of) {
         const IntList size{of.size(0), of.size(1), of.size(2), of.size(3)};
