@@ -143,6 +143,8 @@ class Trainer:
         self.updater = Updater(config, self.model, device, scaled=config.precision == "fp16")
         recorded = self._graphed if self._records_graphs() else None
         self.selection = Selection(dataset, self.spec, config.precision, device, workers, config.patience, recorded)
+        if config.patience is not None and self.selection.part == "test":
+            reporter.note("--patience looks at the test images; --val-fraction 0.1 would hold others out for it")
         # Deferred losses use the optimizers' found_inf, and so does the scaling of losses.
         deferred = device.type == "cuda" and not self.updater.scaled
         self.window = LossWindow(device, self.updater.optimizers, deferred=deferred)

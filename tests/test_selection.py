@@ -65,7 +65,9 @@ def test_it_stops_when_it_gets_no_better(tmp_path: Path, capsys: pytest.CaptureF
     with RunDirectory(tmp_path) as run:
         result = train(tiny_config(patience=2, **options), tiny_dataset(), run=run, reporter=Reporter())
     assert [record["epoch"] for record in result.history] == [1, 2, 3]
-    assert "stopped: no better test accuracy in 2 epochs" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "--patience looks at the test images" in errors
+    assert "stopped: no better test accuracy in 2 epochs" in errors
     with RunDirectory(tmp_path, resume=True) as run:  # nothing is left to do, until there is more patience
         assert len(train(tiny_config(patience=2, **options), tiny_dataset(), run=run).history) == 3
     with RunDirectory(tmp_path, resume=True) as run:

@@ -17,6 +17,7 @@ from mnist_fast import selection, training, updating
 from mnist_fast.checkpoint import CheckpointError, load_checkpoint
 from mnist_fast.config import Config, make_config
 from mnist_fast.data import batches, load_dataset
+from mnist_fast.devices import resolve_device
 from mnist_fast.errors import InterruptedRunError, UsageError
 from mnist_fast.evaluation import Evaluation
 from mnist_fast.losses import LossWindow, NonFiniteLossError
@@ -304,6 +305,8 @@ def test_devices_and_precisions_that_are_not_there(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UsageError, match=r"no such GPU.*cuda:0 to cuda:1"):
         train(tiny_config(device="cuda:2"), data)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)  # as a process under torchrun has chosen it
+    assert resolve_device("cuda") == torch.device("cuda:1")
 
 
 def test_a_warm_up_ends_before_the_run() -> None:
