@@ -190,8 +190,8 @@ def test_a_signal_saves_and_another_number_of_processes_goes_on(number: int, bef
     resumed = summary(done)
     whole = summary(run(before, "train", *DIGITS, "--schedule", "constant", "--epochs", epochs, "--output", "whole"))
     assert (f"processes {before} there, {after} now" in done.stderr) == (before != after)
-    # Another number of processes rounds otherwise. In time that decides which of two nearly equal values a pooling window
-    # takes, and with it where a gradient goes.
+    # Another number of processes rounds otherwise. In time that decides which of two nearly equal values a pooling
+    # window takes, and with it where a gradient goes.
     resumed_at = json.loads(Path("parts", "environment.json").read_text())["step"]
     assert losses("parts")[: resumed_at + 10] == pytest.approx(losses("whole")[: resumed_at + 10], rel=1e-4)
     assert resumed["test_accuracy"] == pytest.approx(whole["test_accuracy"], abs=0.05)
