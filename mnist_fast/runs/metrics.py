@@ -75,6 +75,15 @@ class MetricsLog:
         write_atomically(self._csv, _table(self._columns, [header, *records]))
 
 
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The records of the run in ``directory``, as far as they can be read; none where there is no run."""
+    try:
+        lines = (directory / JSONL).read_bytes().splitlines()
+    except OSError:
+        return []
+    return [record for record in map(_parse, lines) if record is not None]
+
+
 def _append(path: Path, content: bytes) -> None:
     try:
         with path.open("ab") as file:
