@@ -145,10 +145,11 @@ def _resized(ink: Floats, side: int, *, enlarge: bool = True) -> Floats:
 
 
 def _centred(digit: Floats) -> npt.NDArray[np.uint8]:
+    # The first pixel counts as 0: MNIST has its centres of mass at 14, not in the middle of 28 pixels at 13.5.
     picture = np.zeros((SIDE, SIDE), dtype=np.uint8)
     middle = ndimage.center_of_mass(digit)
     top, left = (
-        min(max(round((SIDE - 1) / 2 - centre), 0), SIDE - size)
+        min(max(round(SIDE / 2 - centre), 0), SIDE - size)
         for centre, size in zip(middle, digit.shape, strict=True)
     )
     picture[top : top + digit.shape[0], left : left + digit.shape[1]] = np.uint8(np.clip(digit, 0, 1) * 255 + 0.5)
