@@ -149,8 +149,7 @@ def _centred(digit: Floats) -> npt.NDArray[np.uint8]:
     picture = np.zeros((SIDE, SIDE), dtype=np.uint8)
     middle = ndimage.center_of_mass(digit)
     top, left = (
-        min(max(round(SIDE / 2 - centre), 0), SIDE - size)
-        for centre, size in zip(middle, digit.shape, strict=True)
+        min(max(round(SIDE / 2 - centre), 0), SIDE - size) for centre, size in zip(middle, digit.shape, strict=True)
     )
     picture[top : top + digit.shape[0], left : left + digit.shape[1]] = np.uint8(np.clip(digit, 0, 1) * 255 + 0.5)
     return picture
