@@ -20,9 +20,10 @@
 
 namespace mnist_fast {
 
-// What a kernel's result may differ by: a share of the result (its rounding), and of the sum of absolute products.
+// What a kernel's result may differ by: a share of the result (its rounding), but no less than where results are too
+// small for their type's normal numbers, and a share of the sum of absolute products.
 struct Bounds {
-    double result, products;
+    double result, products, smallest_normal;
 };
 
 template <typename T>
@@ -152,8 +153,9 @@ struct BlockCase {
     }
 
     static Bounds bounds_of(cuda::Float32 float32) {
-        if (sizeof(T) == 4) return {0x1p-24, float32 == cuda::Float32::kTf32 ? 0x1p-10 : 16 * 0x1p-24};
-        return {std::is_same_v<T, bfloat16> ? 0x1p-8 : 0x1p-11, 16 * 0x1p-24};
+        if (sizeof(T) == 4) return {0x1p-24, float32 == cuda::Float32::kTf32 ? 0x1p-10 : 16 * 0x1p-24, 0x1p-126};
+        if (std::is_same_v<T, bfloat16>) return {0x1p-8, 16 * 0x1p-24, 0x1p-126};
+        return {0x1p-11, 16 * 0x1p-24, 0x1p-14};
     }
 
     static std::vector<T> values(int64_t size, Operands operands, int bound, double scale) {

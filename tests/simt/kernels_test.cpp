@@ -1,6 +1,7 @@
 // The CUDA kernels on the CPU against the reference. Reads problems from standard input, one on a line (parse()), runs
 // each under the schedules that the arguments name, and says how many agree; stops at the first that does not, with
 // exit code 1.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <sstream>
@@ -33,7 +34,8 @@ std::vector<double> rounded(std::vector<double> values) {
 void compare_within(const char* name, const Bounds& bounds, const std::vector<double>& got,
                     const std::vector<double>& expected, const std::vector<double>& products) {
     for (size_t i = 0; i < got.size(); ++i) {
-        const double allowed = bounds.result * std::abs(expected[i]) + bounds.products * products[i];
+        const double allowed =
+            bounds.result * std::max(std::abs(expected[i]), bounds.smallest_normal) + bounds.products * products[i];
         if (!(std::abs(got[i] - expected[i]) <= allowed))
             throw Finding(std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) +
                           ", expected " + std::to_string(expected[i]) + " to within " + std::to_string(allowed));
