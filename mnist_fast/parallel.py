@@ -6,6 +6,7 @@ and its gradient is the same mean over them. Only the first process writes and r
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -128,6 +129,9 @@ def joined(device: str) -> Iterator[Workers]:
         raise LostProcessError(f"another process of this run has ended ({reason}); continue with --resume") from None
     finally:
         if dist.is_initialized():
+            # DistributedDataParallel lies in reference cycles and holds the group, whose threads would then outlive it
+            # and could meet an interpreter that is shutting down.
+            gc.collect()
             dist.destroy_process_group()
 
 
