@@ -44,7 +44,7 @@ class CudaRecorder:
 
 
 class Graphed:
-    """A function of tensors that is recorded once and replayed. Its first calls, and those on other shapes, run it.
+    """A function of tensors that is recorded once and replayed. The first calls, and those on other shapes, run it.
 
     Args:
         function: must not wait for the device, and must find whatever changes between calls, beside its arguments, in
@@ -55,17 +55,21 @@ class Graphed:
 
     def __init__(self, function: Callable[..., Tensor], recorder: Recorder, warn: Callable[[str], None]) -> None:
         self._function, self._recorder, self._warn = function, recorder, warn
-        self._calls = 0
+        self._shapes: list[torch.Size] = []  # of the first call: those that are recorded
+        self._calls_before_recording = WARM_UP_CALLS
         self._arguments: tuple[Tensor, ...] = ()
         self._replay: Callable[[], None]
         self._result: Tensor
 
     def __call__(self, *arguments: Tensor) -> Tensor:
         """What the function returns; the next call may overwrite it."""
-        self._calls += 1
-        if self._calls == WARM_UP_CALLS + 1:
-            self._record(arguments)
-        if [argument.shape for argument in arguments] != [recorded.shape for recorded in self._arguments]:
+        shapes = [argument.shape for argument in arguments]
+        self._shapes = self._shapes or shapes
+        if shapes == self._shapes:
+            if self._calls_before_recording == 0:
+                self._record(arguments)
+            self._calls_before_recording -= 1
+        if shapes != self._shapes or not self._arguments:
             return self._recorder.run(lambda: self._function(*arguments))
         for recorded, argument in zip(self._arguments, arguments, strict=True):
             recorded.copy_(argument)

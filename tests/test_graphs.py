@@ -62,6 +62,15 @@ def test_a_recorded_function_gives_what_it_would_give() -> None:
     assert graphed(torch.ones(2)) == 19
 
 
+def test_the_shapes_of_the_first_call_are_recorded() -> None:
+    """Not those of an epoch's last batch, whenever it comes."""
+    recorder = StandIn()
+    graphed = Graphed(lambda values: values.sum(), recorder, nobody)
+    sizes = [4] * WARM_UP_CALLS + [3, 4, 4, 3]
+    assert [int(graphed(torch.ones(size))) for size in sizes] == sizes
+    assert recorder.replays == 2
+
+
 def test_what_cannot_be_recorded_runs_as_it_is() -> None:
     warnings: list[str] = []
     graphed = Graphed(lambda values: values.sum(), Broken(), warnings.append)

@@ -136,8 +136,9 @@ def test_two_processes_on_the_real_data(mnist_root: Path) -> None:
 def test_with_other_options(options: list[str]) -> None:
     for processes in (1, 3):
         summary(run(processes, "train", *DIGITS, "--epochs", "1", *options, "--output", str(processes)))
-    # Later than this, rounding decides between nearly equal values of a pooling window, and that is no longer rounding.
-    got, expected = losses("3")[:30], losses("1")[:30]
+    # Compiled sums differ sooner by so much that another one of nearly equal values in a pooling window is the largest.
+    steps = 30 if "--compile" in options else None
+    got, expected = losses("3")[:steps], losses("1")[:steps]
     assert got == pytest.approx(expected, rel=3e-2 if "bf16" in options else 1e-4)
 
 

@@ -170,8 +170,7 @@ struct SampleGradients {
 
     Winners<T> stage_winners(int64_t n) const {
         const ConvPool& p = a.p;
-        const T* const grad = cpu::stage_grad_output(
-            kernels, SampleView<const S>(sample_view(a.grad_output, a.grad_output_strides, n, p.o, p.out_h, p.out_w)));
+        const T* const grad = cpu::stage_grad_output(kernels, grad_output_view(a, n));
         const uint8_t* const codes = a.code + n * p.out_h * p.code_row();
         if (!p.one_bit_codes()) return {grad, codes};
         const int64_t row_codes = p.out_w * p.o;

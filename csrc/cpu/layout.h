@@ -93,8 +93,8 @@ inline int64_t pair_place(int64_t element) {
 // Rows so short that most of a group would be empty are widened to float instead.
 inline bool suits_pairs(const ConvPool& p) { return p.run() >= kPairElements; }
 
-// First layers, whose kernel rows are shorter than a vector: as long as they are few, the products of all positions of
-// a window cost less, a vector of output channels at a time, than the winner's alone, a kernel row at a time.
+// First layers, whose kernel rows are shorter than a vector: the products of all positions of a window, while these are
+// few, cost less by vectors of output channels than the winner's alone by kernel rows.
 inline bool suits_channels(const ConvPool& p, int64_t lanes) {
     constexpr int64_t kProducts = 200;  // of a channel at one window, where vectors of channels are full
     return p.run() < lanes && p.pool_positions() * p.kh * p.run() * round_up(p.o, lanes) <= kProducts * p.o;
