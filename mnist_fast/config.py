@@ -18,7 +18,7 @@ import tomli_w
 
 from mnist_fast.data.names import AUGMENTATIONS, DATASET_CHOICES, is_dataset_name
 from mnist_fast.errors import UsageError
-from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES, Recipe
+from mnist_fast.recipes import LADDER, NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES, Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +32,7 @@ HEADS = ("keep", "linear")
 
 _CHOICES = {
     "arch": tuple(RECIPES),
+    "recipe": tuple(LADDER),
     "dataset": DATASET_CHOICES,
     "augment": AUGMENTATIONS,
     "optimizer": OPTIMIZERS,
@@ -74,12 +75,11 @@ class Config(Recipe):
 
     Attributes:
         arch: a network of :func:`mnist_fast.models.list_models`.
+        recipe: the name in :data:`mnist_fast.recipes.LADDER` that the values started from; None: the network's own.
         dataset: one of :data:`mnist_fast.data.names.DATASET_NAMES`, or ``folder:DIR``.
         data_dir: torchvision root of the data; None: :func:`mnist_fast.data.default_data_dir`.
         offline: never touch the network.
         val_fraction: share of each class's training images that is held out for validation; 0: none.
-        augment: how each training image is moved: ``none``, ``shift`` or ``affine``; see
-            :func:`mnist_fast.data.augmentation.draw_transforms`.
         seed: of the initial parameters, the data order, the validation images, augmentation and dropout.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:INDEX``.
         backend: ``fused`` blocks or the ``stock`` torch modules they stand for.
@@ -101,11 +101,11 @@ class Config(Recipe):
     """
 
     arch: str
+    recipe: str | None = None
     dataset: str = "auto"
     data_dir: str | None = None
     offline: bool = False
     val_fraction: float = 0.0
-    augment: str = "none"
     seed: int = 0
     device: str = "auto"
     backend: str = "fused"
@@ -128,6 +128,10 @@ class Config(Recipe):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         if self.checkpoint is None and (self.freeze, self.head) != ("none", "keep"):
             raise UsageError("freeze and head are for fine-tuning a checkpoint")
+        if self.checkpoint is not None and self.recipe is not None:
+            raise UsageError(
+                f"the recipe {self.recipe} trains from the start, fine-tuning has its own; leave recipe out"
+            )
 
     def to_toml(self) -> str:
         """The configuration as TOML, one key for each option that has a value; :func:`read_toml` reads it back."""
@@ -169,13 +173,16 @@ def make_config(options: Mapping[str, Any], *, recipe: Recipe | None = None) -> 
     """A configuration from the options that were given; what is missing or None comes from the recipe.
 
     Args:
-        options: values under the names of :class:`Config`'s attributes. Without ``arch``: ``cnn``.
-        recipe: instead of the architecture's own.
+        options: values under the names of :class:`Config`'s attributes. Without ``arch``: the network of ``recipe``,
+            else ``cnn``.
+        recipe: instead of the architecture's own, where the options name none.
 
     Raises:
-        UsageError: an unknown name, a value out of range.
+        UsageError: an unknown name, a value out of range, a network that is not the recipe's.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    if "recipe" in given:
+        recipe = _named_recipe(given)
     arch = given.setdefault("arch", "cnn")
     if arch not in RECIPES:
         raise UsageError(f"unknown arch {arch!r}; choose from {', '.join(RECIPES)}")
@@ -184,6 +191,19 @@ def make_config(options: Mapping[str, Any], *, recipe: Recipe | None = None) -> 
         if key not in names:
             raise UsageError(f"unknown option {key!r}; the options are {', '.join(sorted(names))}")
     return Config(**{**dataclasses.asdict(recipe or RECIPES[arch]), **given})
+
+
+def _named_recipe(given: dict[str, Any]) -> Recipe:
+    """The recipe that ``given`` names; its network goes into ``given``."""
+    name = given["recipe"]
+    if not isinstance(name, str) or name not in LADDER:
+        raise UsageError(f"unknown recipe {name!r}; choose from {', '.join(LADDER)}")
+    rung = LADDER[name]
+    if given.setdefault("arch", rung.arch) != rung.arch:
+        raise UsageError(
+            f"the recipe {name} trains the network {rung.arch}, not {given['arch']}; leave one of them out"
+        )
+    return rung.recipe
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

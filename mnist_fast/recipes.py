@@ -1,6 +1,7 @@
-"""How each network is trained: a recipe is data, one per architecture. No torch here, so that help can show it.
+"""How networks are trained: a recipe is data. No torch here, so that help can show it.
 
-The numbers are those of the reference documents; where a document gives none, the comment says so.
+``RECIPES`` has one for each architecture, with the numbers of the reference documents; where a document gives none, the
+comment says so. ``LADDER`` has those that a search found, by what they are for.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Recipe:
         ema: decay of the exponential moving average of the weights that is evaluated and saved; None: the weights
             themselves are.
         label_smoothing: of the cross-entropy loss in training; test losses are without.
+        augment: how each training image is moved: ``none``, ``shift`` or ``affine``; see
+            :func:`mnist_fast.data.augmentation.draw_transforms`.
         normalize: ``dataset``: (x/255 - mean) / std with the data's numbers; ``none``: x/255.
     """
 
@@ -53,6 +56,7 @@ class Recipe:
     clip_grad_norm: float | None = None
     ema: float | None = None
     label_smoothing: float = 0.0
+    augment: str = "none"
     normalize: str = "dataset"
 
 
@@ -81,6 +85,27 @@ RECIPES = {
         schedule="piecewise-linear",
         label_smoothing=0.1,
     ),
+}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A recipe that goes by a name of its own, with the network that it is for.
+
+    Attributes:
+        arch: the network.
+        recipe: how it is trained.
+        goal: what it promises, in words for people.
+    """
+
+    arch: str
+    recipe: Recipe
+    goal: str
+
+
+# From the fastest to the most accurate; bench/README.md has the search behind them.
+LADDER = {
+    "fast": Rung("speedrun", RECIPES["speedrun"], "99.0%"),
 }
 
 # Document 002 fine-tunes with SGD 0.001, momentum 0.9, for 10 epochs. A new head on frozen convolutions has not come

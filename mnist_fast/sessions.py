@@ -47,6 +47,9 @@ def resolve_config(
     given = {**stored, **file, **{key: value for key, value in options.items() if value is not None}}
     if options.get("checkpoint") is None and "checkpoint" in given:
         raise UsageError("this is the configuration of a fine-tuning run; use mnist-fast finetune")
+    asked = options.get("recipe")
+    if asked is not None and file.get("recipe", asked) != asked:
+        raise UsageError(f"{config_file} follows the recipe {file['recipe']}, not {asked}; leave one of them out")
     if stored and given.get("dataset") == "auto":
         given["dataset"] = stored["dataset"]
     recipe = None
@@ -79,6 +82,7 @@ class Session:
         return {
             "command": command,
             "arch": config.arch,
+            "recipe": config.recipe,
             "dataset": self.dataset.name,
             "device": str(next(result.model.parameters()).device),
             "backend": config.backend,

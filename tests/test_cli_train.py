@@ -18,6 +18,7 @@ from mnist_fast.cli import main
 from mnist_fast.config import make_config, read_toml
 
 TRAIN = ["train", "--arch", "speedrun", "--dataset", "digits", "--offline", "--device", "cpu"]
+FAST = ["train", "--recipe", "fast", "--dataset", "digits", "--offline", "--device", "cpu"]
 KEYS = (
     "command arch dataset device backend precision seed epochs test_accuracy test_loss train_seconds "
     "images_per_second checkpoint"
@@ -148,6 +149,31 @@ def test_config_file_and_command_line() -> None:
     Path("bad.toml").write_text("leraning_rate = 1\n")
     bad = run("train", "--config", "bad.toml")
     assert (bad.exit_code, "leraning_rate" in bad.stderr) == (2, True)
+
+
+def test_recipe() -> None:
+    """It sets all, options win over it, the run remembers it, and what contradicts it is refused."""
+    summary = last_json(run(*FAST, "--batch-size", "64", "--output", "run", "--json"))
+    assert (summary["recipe"], summary["arch"]) == ("fast", "speedrun")
+    config = read_toml("run/config.toml")
+    assert (config["recipe"], config["batch_size"], config["optimizer"]) == ("fast", 64, "muon")
+    again = run("train", "--config", "run/config.toml", "--recipe", "fast", "--print-config")
+    Path("printed.toml").write_text(again.stdout)
+    assert read_toml("printed.toml") == config
+    Path("other.toml").write_text('recipe = "balanced"\n')
+    for arguments, words in {
+        ("--arch", "cnn"): "the recipe fast trains the network speedrun, not cnn",
+        ("--config", "other.toml"): "other.toml follows the recipe balanced, not fast",
+        ("--recipe", "slow"): "'fast'",
+    }.items():
+        refused = run(*FAST, *arguments)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert words in refused.stderr
+    resumed = run(*TRAIN, "--resume", "--output", "run", "--recipe", "fast", "--batch-size", "64")
+    assert resumed.exit_code == 0
+    run(*TRAIN, "--output", "no-recipe")
+    other = run(*FAST, "--resume", "--output", "no-recipe")
+    assert (other.exit_code, "recipe (None there, fast now)" in other.stderr) == (1, True)
 
 
 def test_dry_run_trains_nothing_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from mnist_fast.models import get_model
 from mnist_fast.optim import Muon, build_optimizers, clear_gradients, step
 from mnist_fast.optim.muon import orthogonalize
 from mnist_fast.recipes import RECIPES, Recipe
+from mnist_fast.schedules import learning_rate_factor
+from mnist_fast.updating import Updater
 
 LR, MOMENTUM, DECAY, STEPS = 0.03, 0.85, 0.01, 3
 
@@ -139,6 +141,58 @@ def test_the_speedrun_gives_muon_the_filters_only() -> None:
     assert (adam.param_groups[0]["lr"], adam.param_groups[0]["betas"]) == (0.01, (0.7, 0.9))
     group = muon.param_groups[0]
     assert (group["lr"], group["momentum"], group["ns_steps"]) == (0.03, 0.85, 3)
+
+
+def _reference_adam(
+    parameter: Tensor, gradients: list[Tensor], rates: list[float], betas: tuple[float, float]
+) -> Tensor:
+    """Kingma and Ba's algorithm 1 in float64."""
+    value = parameter.double()
+    mean, square = torch.zeros_like(value), torch.zeros_like(value)
+    for i, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        mean = betas[0] * mean + (1 - betas[0]) * gradient
+        square = betas[1] * square + (1 - betas[1]) * gradient.double() ** 2
+        value = value - rate * (mean / (1 - betas[0] ** i)) / ((square / (1 - betas[1] ** i)).sqrt() + 1e-8)
+    return value
+
+
+def _reference_muon(parameter: Tensor, gradients: list[Tensor], rates: list[float]) -> Tensor:
+    value = parameter.double()
+    momentum = torch.zeros_like(value)
+    scale = max(1, len(value) / value[0].numel()) ** 0.5
+    for gradient, rate in zip(gradients, rates, strict=True):
+        momentum = MOMENTUM * momentum + gradient
+        value = value - rate * scale * _reference_direction(gradient + MOMENTUM * momentum)
+    return value
+
+
+def test_a_hundred_steps_of_the_speedrun_are_its_formulas() -> None:
+    """Through the calls of the training loop, the rate's rise and fall included."""
+    recipe, model, steps = RECIPES["speedrun"], get_model("speedrun"), 100
+    updater = Updater(recipe, model, torch.device("cpu"), scaled=False)
+    parameters = dict(model.named_parameters())
+    start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    # As large as the network's own: sums of a steady part and noise, of other sizes in each parameter.
+    gradients = {
+        name: [0.02 * (i + 1) * (torch.randn_like(value) + steady) for _ in range(steps)]
+        for i, (name, value) in enumerate(start.items())
+        for steady in [torch.randn_like(value)]
+    }
+    factors = [learning_rate_factor(recipe.schedule, i, total_steps=steps, steps_per_epoch=steps) for i in range(steps)]
+    for i, factor in enumerate(factors):
+        updater.clear()
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name][i].clone()
+        updater.set_rates(factor)
+        updater.update()
+    for name, parameter in parameters.items():
+        rate = recipe.muon_lr if parameter.ndim == 4 else recipe.lr
+        rates = [rate * factor for factor in factors]
+        if parameter.ndim == 4:
+            expected = _reference_muon(start[name], gradients[name], rates)
+        else:
+            expected = _reference_adam(start[name], gradients[name], rates, recipe.betas)
+        torch.testing.assert_close(parameter.detach().double(), expected, atol=1e-6, rtol=0)
 
 
 def test_nothing_to_train_and_unknown_names() -> None:

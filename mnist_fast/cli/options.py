@@ -13,7 +13,7 @@ import click
 
 from mnist_fast.config import BACKENDS, FREEZES, HEADS, PRECISIONS
 from mnist_fast.data.names import AUGMENTATIONS, DATASET_CHOICES, is_dataset_name
-from mnist_fast.recipes import NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES
+from mnist_fast.recipes import LADDER, NORMALIZATIONS, OPTIMIZERS, RECIPES, SCHEDULES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -25,8 +25,15 @@ def _dataset_name(_context: click.Context, _option: click.Parameter, value: str 
     return value
 
 
+_GOALS = ", ".join(f"{name} {rung.goal}" for name, rung in LADDER.items())
 _OPTIONS: dict[str, Decorator[Any]] = {
     "arch": click.option("--arch", type=click.Choice(list(RECIPES)), help="The network. [default: cnn]"),
+    "recipe": click.option(
+        "--recipe",
+        type=click.Choice(list(LADDER)),
+        help=f"The network and all its numbers at once, for a test accuracy on MNIST: {_GOALS}. "
+        "[default: the recipe of --arch]",
+    ),
     "dataset": click.option(
         "--dataset",
         metavar=f"[{'|'.join(DATASET_CHOICES)}]",

@@ -10,9 +10,9 @@ from mnist_fast.cli.options import COMPUTE, PRINT, RECIPE, RUN, TRAINING_DATA, o
 
 
 @click.command("train", short_help="Train a reference network.")
-@options("arch", *TRAINING_DATA, *RECIPE, "normalize", *COMPUTE, *RUN, *PRINT)
+@options("recipe", "arch", *TRAINING_DATA, *RECIPE, "normalize", *COMPUTE, *RUN, *PRINT)
 def command(**arguments: Any) -> None:
-    """Train a reference network; what is not given comes from the recipe of its document.
+    """Train a reference network; what is not given comes from --recipe, else from the recipe of its document.
 
     The run goes to --output: weights (last.safetensors, best.safetensors), config.toml, environment.json, metrics.jsonl
     and metrics.csv, and the states that --resume needs.
