@@ -12,7 +12,9 @@ from mnist_fast.cli.app import COMMANDS
 HEAVY = ("torch", "torchvision", "sklearn", "numpy", "matplotlib", "PIL", "rich")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["visualize"], ["export"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["demo"], ["visualize"], ["export"]]
+)
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys; sys.argv = ['mnist-fast', *sys.argv[1:], '--help']\n"

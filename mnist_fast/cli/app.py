@@ -22,6 +22,7 @@ COMMANDS = {
     "finetune": "Train a checkpoint further, with layers frozen or a new head.",
     "eval": "Evaluate a checkpoint: accuracy, precision, recall, F1, confusion matrix.",
     "predict": "Tell the digits in your own pictures.",
+    "demo": "Draw digits in the browser and see what a network makes of them.",
     "visualize": "Draw the filters, feature maps and winners of a network.",
     "export": "Save a network for use without this package: ONNX, torch.export, state_dict.",
     "bench": "Compare the fused blocks with stock PyTorch, side by side in one process.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -53,12 +54,19 @@ def read_picture(path: str | Path) -> npt.NDArray[np.uint8]:
     return colours[..., colours.std(axis=(0, 1)).argmax()]  # blue ink, say, is clearest in red
 
 
-def decode(path: str | Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def decode(
+    path: str | Path | IO[bytes], convert: Callable[[Image.Image], Image.Image], *, name: str | None = None
+) -> Image.Image:
     """What ``convert`` makes of the first picture in a file, turned as EXIF says.
+
+    Args:
+        path: of the file, or the file itself, open.
+        name: what errors call it; None: ``path``.
 
     Raises:
         DataError: no such file, no picture, a damaged one, or one of more than 16 megapixels, which is not decoded.
     """
+    name = str(path) if name is None else name
     Image.init()
     formats = [name for name in Image.OPEN if name != "EPS"]  # a program, which Pillow would have Ghostscript run
     try:
@@ -66,30 +74,30 @@ def decode(path: str | Path, convert: Callable[[Image.Image], Image.Image]) -> I
             warnings.simplefilter("ignore")  # of Pillow, about sizes that are refused below and damaged metadata
             with Image.open(path, formats=formats) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise _too_large(path, f"{image.width}x{image.height} is")
+                    raise _too_large(name, f"{image.width}x{image.height} is")
                 image.load()
                 return convert(ImageOps.exif_transpose(image))
     except DataError:
         raise
     except Image.DecompressionBombError:
-        raise _too_large(path, "it has") from None
+        raise _too_large(name, "it has") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path} is no picture that can be read; save it as PNG or JPEG") from None
+        raise DataError(f"{name} is no picture that can be read; save it as PNG or JPEG") from None
     except OSError as error:
         if error.strerror is not None:
-            raise DataError(f"cannot read the picture {path}: {error.strerror}") from None
-        raise _undecodable(path, error) from None
+            raise DataError(f"cannot read the picture {name}: {error.strerror}") from None
+        raise _undecodable(name, error) from None
     except Exception as error:  # Pillow's readers of single formats raise all kinds on damaged files
-        raise _undecodable(path, error) from None
+        raise _undecodable(name, error) from None
 
 
-def _too_large(path: str | Path, size: str) -> DataError:
-    return DataError(f"the picture {path} is too large: {size} more than 16 megapixels; make it smaller or crop it")
+def _too_large(name: str, size: str) -> DataError:
+    return DataError(f"the picture {name} is too large: {size} more than 16 megapixels; make it smaller or crop it")
 
 
-def _undecodable(path: str | Path, error: Exception) -> DataError:
+def _undecodable(name: str, error: Exception) -> DataError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"the picture {path} cannot be decoded: {reason[:200]}")
+    return DataError(f"the picture {name} cannot be decoded: {reason[:200]}")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -46,6 +46,12 @@ def default_output(arch: str) -> Path:
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
+def newest_run() -> Path | None:
+    """The directory under ``./runs`` whose weights were saved last; None: there is none with weights."""
+    saved = [file for name in (BEST, LAST) for file in Path("runs").glob(f"*/{name}")]
+    return max(saved, key=lambda file: file.stat().st_mtime).parent if saved else None
+
+
 def has_run(path: Path) -> bool:
     """Whether a run has written anything in ``path``."""
     return bool(state_files(path)) or any((path / name).exists() for name in (CONFIG, ENVIRONMENT, JSONL, LAST, BEST))
