@@ -76,6 +76,7 @@ def train(
     reporter: Reporter | None = None,
     received_signal: Callable[[], int | None] = lambda: None,
     workers: Workers = ALONE,
+    prepare: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> TrainResult:
     """Train as ``config`` says, on images that are in memory.
 
@@ -89,6 +90,8 @@ def train(
         reporter: told of the progress. None: silent.
         received_signal: asked after every step; a signal's number ends the run once its state is saved.
         workers: the processes that train together, each of which calls this; ``run`` is for the first of them.
+        prepare: is given the network, on its device, and gives it back as it shall be trained: in another memory
+            format, with hooks.
 
     Raises:
         UsageError: a device or precision this machine does not have; options that do not fit the data.
@@ -107,7 +110,7 @@ def train(
         deterministic_algorithms(config.deterministic),
     ):
         torch.manual_seed(config.seed)
-        trainer = Trainer(config, dataset, device, reporter, run, workers)
+        trainer = Trainer(config, dataset, device, reporter, run, workers, prepare)
         return trainer.fit(received_signal)
 
 
@@ -122,6 +125,7 @@ class Trainer:
         reporter: Reporter,
         run: RunDirectory | None,
         workers: Workers = ALONE,
+        prepare: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
         self.config, self.dataset, self.device = config, dataset, device
         self.reporter, self.run, self.workers = reporter, run, workers
@@ -130,7 +134,7 @@ class Trainer:
         self.spec = self.start.spec
         for note in self.start.notes:
             reporter.note(note)
-        self.model = self.start.model.to(device)
+        self.model = prepare(self.start.model.to(device))
 
         images, labels = dataset.train_images.to(device), dataset.train_labels.to(device)
         self.feed = Feed(config, self.spec, images, labels, workers)

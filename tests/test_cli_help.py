@@ -13,7 +13,11 @@ HEAVY = ("torch", "torchvision", "sklearn", "numpy", "matplotlib", "PIL", "rich"
 
 
 @pytest.mark.parametrize(
+<<<<<<< HEAD
     "command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["demo"], ["visualize"], ["export"]]
+=======
+    "command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["visualize"], ["export"], ["speedrun"]]
+>>>>>>> 6d53d33 (speedrun: the record as one command; ratios with bootstrap intervals, accuracies with Student's)
 )
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (

@@ -35,6 +35,7 @@ SHORTER = {
     "eval": ["--offline"],
     "visualize": ["--offline"],
     "bench": ["--repeats", "1"],
+    "speedrun": ["--offline", "--seeds", "1"],
 }
 
 # All that no test runs: page and first line. Each has its reason before it in the page.
@@ -44,7 +45,7 @@ NOT_RUN = {
     ("pictures.md", "mnist-fast demo runs/speedrun"),
 }
 
-OTHER_OPTIONS = {"--help", "--nproc-per-node", "--seeds"}  # of click, torchrun, bench/recipes.py
+OTHER_OPTIONS = {"--help", "--nproc-per-node"}  # of click, torchrun
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from mnist_fast.files import OutputError
+from mnist_fast.files import OutputError, write_atomically
 
 
 def check_writable(path: Path) -> None:
@@ -21,3 +23,8 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write ``value`` for programs and people. Raises OutputError."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from mnist_fast.bench.config import MODES, BenchConfig
 from mnist_fast.bench.environment import environment
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
+from mnist_fast.bench.settings import torch_settings
 from mnist_fast.bench.timing import Statistics, clock_for, interleave, warm_up
 from mnist_fast.devices import check_precision, resolve_device
 from mnist_fast.errors import MnistFastError
@@ -56,7 +56,7 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     """
     device = resolve_device(config.device)
     check_precision(config.precision, device)
-    with _torch_settings(device, config.threads):
+    with torch_settings(device, config.threads):
         report = BenchReport(environment(device))
         for arch in config.archs:
             for batch_size in config.batch_sizes:
@@ -135,17 +135,3 @@ def _agreeing_subjects(case: Case, config: BenchConfig, report: BenchReport) -> 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-
-
-@contextmanager
-def _torch_settings(device: torch.device, threads: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    with ExitStack() as stack:
-        if threads is not None:
-            torch.set_num_threads(threads)
-            stack.callback(torch.set_num_threads, before)
-        if device.type == "cuda":
-            stack.enter_context(torch.cuda.device(device))
-            # float32 shall mean float32 in every mode: cuDNN's convolutions default to TF32, with 10 bits of mantissa.
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        yield

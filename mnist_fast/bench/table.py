@@ -23,7 +23,7 @@ def print_report(report: BenchReport, console: Console | None = None) -> None:
     console = console or Console()
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(_machine(report), highlight=False, markup=False)
+    console.print(machine_line(report.environment), highlight=False, markup=False)
     for _, rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
         console.print()
         measured = list(rows)
@@ -33,8 +33,8 @@ def print_report(report: BenchReport, console: Console | None = None) -> None:
         console.print(note, highlight=False, markup=False)
 
 
-def _machine(report: BenchReport) -> str:
-    machine = report.environment
+def machine_line(machine: dict[str, Any]) -> str:
+    """``environment`` in one line."""
     device = f"{machine['gpu']}, " if machine["gpu"] else ""
     return (
         f"{device}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "

@@ -8,10 +8,11 @@ where an operator returns when its result is there, and events on GPUs, where it
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +77,12 @@ def calls_per_sample(call: Call, clock: Clock) -> int:
     return max(1, math.ceil(SAMPLE_SECONDS / max(clock(call, 1), 1e-7)))
 
 
+def in_turns(names: list[str]) -> Iterator[list[str]]:
+    """The order of each round, without end: every name once, each round starting with the next one."""
+    for shift in itertools.cycle(range(len(names))):
+        yield names[shift:] + names[:shift]
+
+
 def interleave(
     calls: dict[str, Call], clock: Clock, *, budget: float, repeats: int | None = None
 ) -> dict[str, list[float]]:
@@ -93,13 +100,13 @@ def interleave(
     names = list(calls)
     number = {name: calls_per_sample(call, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in names}
+    turns = in_turns(names)
     spent, done = 0.0, 0
     collects_garbage = gc.isenabled()
     gc.disable()  # as timeit does: whoever happens to trigger a collection would pay for the garbage of all
     try:
         while _another_round(done, spent, budget, repeats):
-            shift = done % len(names)
-            for name in names[shift:] + names[:shift]:
+            for name in next(turns):
                 seconds = clock(calls[name], number[name])
                 samples[name].append(seconds / number[name])
                 spent += seconds

@@ -80,10 +80,9 @@ def command(as_json: bool, output: Path | None, quiet: bool, **options: Any) -> 
         options[name] = tuple(dict.fromkeys(value for group in options[name] for value in group)) or None
     config = BenchConfig(**{name: value for name, value in options.items() if value is not None})
 
-    from mnist_fast.bench.output import check_writable
+    from mnist_fast.bench.output import check_writable, write_json
     from mnist_fast.bench.runner import run_bench
     from mnist_fast.bench.table import print_report
-    from mnist_fast.files import write_atomically
 
     def progress(line: str) -> None:
         if not quiet:  # plain lines on terminals too: a spinner's thread would run into the measurements
@@ -93,7 +92,7 @@ def command(as_json: bool, output: Path | None, quiet: bool, **options: Any) -> 
         check_writable(output)
     report = run_bench(config, progress)
     if output is not None:
-        write_atomically(output, (json.dumps(report.to_json(), indent=2) + "\n").encode())
+        write_json(output, report.to_json())
     print_report(report)
     if as_json:
         click.echo(json.dumps(report.to_json()))
