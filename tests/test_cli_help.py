@@ -12,13 +12,7 @@ from mnist_fast.cli.app import COMMANDS
 HEAVY = ("torch", "torchvision", "sklearn", "numpy", "matplotlib", "PIL", "rich")
 
 
-@pytest.mark.parametrize(
-<<<<<<< HEAD
-    "command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["demo"], ["visualize"], ["export"]]
-=======
-    "command", [[], ["train"], ["finetune"], ["eval"], ["predict"], ["visualize"], ["export"], ["speedrun"]]
->>>>>>> 6d53d33 (speedrun: the record as one command; ratios with bootstrap intervals, accuracies with Student's)
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_imports_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys; sys.argv = ['mnist-fast', *sys.argv[1:], '--help']\n"
