@@ -88,10 +88,12 @@ function update() {
 }
 
 async function untilCurrent() {
+  element("answer").ariaBusy = "true";
   while (outdated) {
     outdated = false;
     await updateOnce();
   }
+  element("answer").ariaBusy = "false";
 }
 
 async function updateOnce() {
@@ -143,7 +145,6 @@ async function start() {
   element("network").replaceChildren(...networks.map(({ name }, index) => new Option(name, index)));
   element("network").addEventListener("change", () => {
     showNetwork();
-    showAnswer(null);
     speak();
   });
   element("undo").addEventListener("click", () => pad.undo());
@@ -153,8 +154,8 @@ async function start() {
   pad.addEventListener("draw", update);
   pad.addEventListener("rest", speak);
   showNetwork();
-  showAnswer(null);
   showDrawing();
+  update();
 }
 
 start();
