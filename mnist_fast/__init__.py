@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnist_fast import models as models
     from mnist_fast.backend import backend_info as backend_info
     from mnist_fast.fusion import fuse as fuse
+    from mnist_fast.fusion import fusion_report as fusion_report
     from mnist_fast.fusion import unfuse as unfuse
     from mnist_fast.nn import ConvReLUMaxPool2d as ConvReLUMaxPool2d
     from mnist_fast.nn import Linear as Linear
@@ -29,6 +30,7 @@ _HOME = {
     "backend_info": "mnist_fast.backend",
     "conv_relu_maxpool2d": "mnist_fast.ops",
     "fuse": "mnist_fast.fusion",
+    "fusion_report": "mnist_fast.fusion",
     "models": "mnist_fast.models",
     "unfuse": "mnist_fast.fusion",
 }

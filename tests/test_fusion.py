@@ -206,6 +206,19 @@ def test_a_convolution_called_twice_stays() -> None:
     torch.testing.assert_close(fuse(stock)(x), stock(x))
 
 
+def test_a_block_called_twice_is_unfused_at_both_calls() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = ConvReLUMaxPool2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.block(self.block(x))
+
+    model = Twice()
+    assert_same(model, unfuse(model), torch.randn(1, 3, 8, 8))
+
+
 def test_a_result_used_twice_is_not_swallowed() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:

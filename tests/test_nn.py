@@ -112,3 +112,11 @@ def test_contiguous_output(backend: str, dtype: torch.dtype) -> None:
     assert results[0][0].flatten(1).data_ptr() == results[0][0].data_ptr()
     for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_meta_device_gives_shapes() -> None:
+    block = ConvReLUMaxPool2d(3, 8, 3, device="meta")
+    input = torch.empty(2, 3, 9, 9, device="meta", requires_grad=True)
+    output = block(input)
+    output.sum().backward()
+    assert (output.shape, input.grad.shape, block.weight.grad.shape) == ((2, 8, 3, 3), input.shape, block.weight.shape)

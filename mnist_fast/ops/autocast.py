@@ -8,7 +8,8 @@ from torch import Tensor
 
 def operands_under_autocast(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The operands in the dtype of the autocast context; as they are where there is none."""
-    if not isinstance(input, Tensor) or not torch.is_autocast_enabled(input.device.type):
+    # Asked about the meta device, torch raises: there is no autocast on it.
+    if not isinstance(input, Tensor) or input.is_meta or not torch.is_autocast_enabled(input.device.type):
         return input, weight, bias
     dtype = torch.get_autocast_dtype(input.device.type)
     return cast(input, dtype), cast(weight, dtype), None if bias is None else cast(bias, dtype)
