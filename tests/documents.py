@@ -61,6 +61,23 @@ def inline_code(page: Path) -> list[str]:
     return [child.content for token in tokens(page) for child in token.children or [] if child.type == "code_inline"]
 
 
+def first_column(page: Path, heading: str) -> list[str]:
+    """The code in the first column of the tables that begin with the given heading."""
+    found: list[str] = []
+    row: list[Token] = []
+    current = ""
+    for token in tokens(page):
+        if token.type == "tr_open":
+            row = []
+        elif token.type == "inline":
+            row.append(token)
+        elif token.type == "thead_close":
+            current = row[0].content
+        elif token.type == "tr_close" and current == heading:
+            found += [child.content for child in row[0].children or [] if child.type == "code_inline"]
+    return found
+
+
 def links(page: Path) -> list[str]:
     """Targets of links and pictures, also of those in HTML."""
     found = []

@@ -42,10 +42,12 @@ SHORTER = {
 NOT_RUN = {
     ("README.md", "pip install ."),
     ("quickstart.md", "python -m venv .venv && source .venv/bin/activate"),
+    ("quickstart.zh.md", "python -m venv .venv && source .venv/bin/activate"),
     ("pictures.md", "mnist-fast demo runs/speedrun"),
 }
 
-OTHER_OPTIONS = {"--help", "--nproc-per-node"}  # of click, torchrun
+# Of click, torchrun, bench/recipes.py, bench/native and pip.
+OTHER_OPTIONS = {"--help", "--nproc-per-node", "--seeds", "--blocks", "--upgrade", "--force-reinstall", "--no-deps"}
 
 
 @pytest.fixture(scope="session")
