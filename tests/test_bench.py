@@ -8,19 +8,23 @@ import io
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from mnist_fast.bench import modes, passes, runner, timing
+from mnist_fast.bench import modes, noise, passes, runner, timing
 from mnist_fast.bench.agreement import Oracle
-from mnist_fast.bench.cases import Case, build_cases
+from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
 from mnist_fast.bench.config import DEFAULT_MODES, MODES, PASSES, BenchConfig
-from mnist_fast.bench.environment import environment
+from mnist_fast.bench.environment import environment, watched
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.runner import BenchReport, run_bench
@@ -46,6 +50,9 @@ ROW_KEYS = {
     "images_per_second",
     "peak_bytes",
     "ratio_vs_best_stock",
+    "ratio_low",
+    "ratio_high",
+    "threads",
 }
 
 
@@ -64,7 +71,7 @@ class TestConfig:
             ({"precision": "fp8"}, "unknown precision 'fp8'; choose from fp32, bf16"),
             ({"device": "tpu"}, "unknown device 'tpu'"),
             ({"batch_sizes": (8, 0)}, "batch size 0 is too small"),
-            ({"threads": 0}, "number of threads 0"),
+            ({"threads": (2, 0)}, "number of threads 0"),
             ({"repeats": 0}, "number of repeats 0"),
             ({"budget": 0.0}, "budget of 0.0 seconds"),
             ({"budget": math.nan}, "budget of nan seconds"),
@@ -355,7 +362,7 @@ def report() -> BenchReport:
             device="cpu",
             modes=("eager", "channels_last", "fused"),
             repeats=2,
-            threads=1,
+            threads=(1,),
         )
     )
 
@@ -373,6 +380,7 @@ class TestRun:
             assert set(row) == ROW_KEYS
             assert 0 < row["p5_ms"] <= row["median_ms"] <= row["p95_ms"]
             assert row["repeats"] == 2
+            assert row["ratio_low"] <= row["ratio_vs_best_stock"] <= row["ratio_high"]
             assert row["images_per_second"] == pytest.approx(row["batch_size"] / row["median_ms"] * 1000)
             assert row["peak_bytes"] > 0
             assert (row["precision"], row["device"]) == ("fp32", "cpu")
@@ -407,7 +415,7 @@ class TestRun:
                 passes=("inference",),
                 layers=False,
                 repeats=1,
-                threads=before + 1,
+                threads=(before + 1,),
             )
         )
         assert torch.get_num_threads() == before
@@ -464,6 +472,7 @@ class TestRun:
 class TestTable:
     def rows(self, medians: dict[str, float], **changes: object) -> list[dict]:
         base = {"arch": "cnn", "layer": "network", "pass": "step", "batch_size": 64, "precision": "fp32"}
+        base |= {"threads": 2, "ratio_vs_best_stock": None, "ratio_low": None, "ratio_high": None}
         return [{**base, "device": "cpu", "mode": mode, "median_ms": ms, **changes} for mode, ms in medians.items()]
 
     def text(self, rows: list[dict], unavailable: dict[str, str] | None = None, width: int | None = None) -> str:
@@ -517,3 +526,101 @@ class TestTable:
         cells = next(line.split() for line in text.splitlines() if "conv2" in line)
         assert cells == ["conv2", "step", "1.000", "-", "-", "-", "-"]
         assert "mode compile is not available here: no [red] compiler" in text
+
+
+class TestNoise:
+    """On a clock that a test turns: rounds of known spread."""
+
+    def clock(self, spread: float) -> Callable[[Callable[[], object], int], float]:
+        random = np.random.default_rng(0)
+        return lambda call, number: number * {"a": 0.2, "b": 0.1}[str(call())] * np.exp(random.normal(0, spread))
+
+    def rounds(self, spread: float, budget: float) -> int:
+        enough = partial(noise.narrow, stock=["a"])
+        return len(interleave(named_calls("ab"), self.clock(spread), budget=budget, enough=enough)["a"])
+
+    def test_it_stops_where_the_ratio_is_known(self) -> None:
+        assert self.rounds(0.0001, budget=100) == timing.FIRST_LOOK
+
+    def test_it_goes_on_until_the_ratio_is_known(self) -> None:
+        rounds = self.rounds(0.02, budget=100)
+        assert timing.FIRST_LOOK < rounds < 100 / 0.3
+
+    def test_it_goes_on_until_the_budget_is_spent(self) -> None:
+        assert self.rounds(1, budget=9) == pytest.approx(9 / 0.3, rel=0.5)
+
+    def test_a_given_number_of_rounds_is_kept(self) -> None:
+        samples = interleave(
+            named_calls("ab"), self.clock(0), budget=9, repeats=20, enough=lambda _: pytest.fail("was asked")
+        )
+        assert len(samples["a"]) == 20
+
+    def test_without_stock_the_modes_are_compared_with_each_other(self) -> None:
+        quiet, noisy = [1.0] * 9, [1.0, 3.0, 1.0, 2.0, 5.0, 1.0, 2.0, 1.0, 4.0]
+        assert noise.narrow({"a": quiet, "b": quiet}, [])
+        assert not noise.narrow({"a": quiet, "b": noisy}, [])
+        assert not noise.narrow({"a": quiet}, [])
+        assert noise.narrow({"a": quiet, "b": quiet}, ["a", "b"])
+
+    def test_what_is_said(self) -> None:
+        machine = {"load_average": 0.1, "cores": 2, "waited_fraction": 0.0}
+        rows = [
+            {"ratio_vs_best_stock": 2.0, "ratio_low": 2 - width, "ratio_high": 2 + width} for width in (0.01, 0.2, 0.5)
+        ] + [{"ratio_vs_best_stock": None, "ratio_low": None, "ratio_high": None}]
+        (line,) = noise.notes(machine, rows)
+        assert line.startswith("2 of 3 ratios are not known to ±5% (the worst to ±25%): repeat")
+        assert noise.notes(machine, rows[:1]) == []
+        assert (
+            "had this process's processor for 30% of the time" in noise.notes(machine | {"waited_fraction": 0.3}, [])[0]
+        )
+        assert "load average 3" in noise.notes(machine | {"waited_fraction": None, "load_average": 3}, [])[0]
+
+    def test_waiting_for_a_processor_is_seen(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        scheduler, clock = tmp_path / "schedstat", iter((10.0, 14.0))
+        scheduler.write_text("5000000000 1000000000 7\n")
+        monkeypatch.setattr(noise, "_SCHEDULER", scheduler)
+        monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+        machine: dict[str, float] = {}
+        with watched(machine):
+            scheduler.write_text("6000000000 2000000000 9\n")
+        assert machine == {"waited_fraction": 0.25}
+
+    @pytest.mark.parametrize("content", [None, "", "nonsense here"])
+    def test_a_system_that_does_not_tell(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+    ) -> None:
+        if content is not None:
+            (tmp_path / "schedstat").write_text(content)
+        monkeypatch.setattr(noise, "_SCHEDULER", tmp_path / "schedstat")
+        machine: dict[str, float] = {}
+        with watched(machine):
+            pass
+        assert machine == {"waited_fraction": None}
+
+
+class TestScaling:
+    def test_everything_is_measured_with_each_number_of_threads(self) -> None:
+        config = BenchConfig(
+            archs=("lenet",),
+            batch_sizes=(2,),
+            device="cpu",
+            modes=("eager", "fused"),
+            passes=("inference",),
+            layers=False,
+            overhead=True,
+            threads=(1, 2),
+            repeats=2,
+        )
+        report = run_bench(config)
+        seen = [(row["threads"], row["arch"], row["mode"]) for row in report.results]
+        assert seen == [
+            (t, arch, mode) for t in (1, 2) for arch in ("overhead", "lenet") for mode in ("eager", "fused")
+        ]
+        assert report.environment["threads"] == 2
+
+    def test_the_overhead_case_is_tiny_and_its_modes_agree(self) -> None:
+        (case,) = build_overhead_cases(device=CPU)
+        assert case.fused(case.input).shape == (1, 1, 1, 1)
+        oracle = Oracle(case, "fp32")
+        for name in UNCOMPILED:
+            oracle.check(build_subject(case, MODES[name], "fp32"))

@@ -17,6 +17,7 @@ from mnist_fast.models import get_model
 from mnist_fast.nn import ConvReLUMaxPool2d
 
 NETWORK = "network"
+OVERHEAD = "overhead"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ def build_cases(
             Case(arch, layer, parts[layer], unfuse(parts[layer]), value.detach(), value.requires_grad, labels)
             for layer, value in values.items()
         ]
+
+
+def build_overhead_cases(*, device: torch.device, seed: int = 0) -> list[Case]:
+    """One block on one image of 4x4, whose 36 products take no time: what is measured is all around them."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        block = nn.Sequential(OrderedDict(conv=ConvReLUMaxPool2d(1, 1, 3))).to(device)
+        image = torch.randn(1, 1, 4, 4).to(device)
+    return [Case(OVERHEAD, "conv", block, unfuse(block), image, False, torch.zeros(1, dtype=torch.int64))]
 
 
 def _part(network: nn.Module, layer: str) -> nn.Module:

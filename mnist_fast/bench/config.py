@@ -52,8 +52,10 @@ class BenchConfig:
         modes: keys of :data:`MODES`.
         passes: of :data:`PASSES`.
         layers: measure each convolution block too, not only whole networks.
-        threads: of torch's CPU pool; ``None`` leaves torch's choice.
-        budget: seconds of timed rounds for each comparison (all modes of one pass), warm-up not counted.
+        overhead: measure a tiny block too, whose time is all Python, dispatch and allocation.
+        threads: numbers of threads of torch's CPU pool, each measured separately; none leaves torch's choice.
+        budget: at most so many seconds of timed rounds for each comparison (all modes of one pass), warm-up not
+            counted; less where the ratios are known to 1% before.
         repeats: rounds of each comparison; takes the place of ``budget``.
         seed: of parameters, images and labels.
     """
@@ -65,8 +67,9 @@ class BenchConfig:
     modes: tuple[str, ...] = DEFAULT_MODES
     passes: tuple[str, ...] = PASSES
     layers: bool = True
-    threads: int | None = None
-    budget: float = 2.0
+    overhead: bool = False
+    threads: tuple[int, ...] = ()
+    budget: float = 4.0
     repeats: int | None = None
     seed: int = 0
 
@@ -77,7 +80,7 @@ class BenchConfig:
         _check("precision", (self.precision,), PRECISIONS)
         for name, numbers in (
             ("batch size", self.batch_sizes),
-            ("number of threads", () if self.threads is None else (self.threads,)),
+            ("number of threads", self.threads),
             ("number of repeats", () if self.repeats is None else (self.repeats,)),
         ):
             for number in numbers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,17 +11,17 @@ import torch
 
 from mnist_fast.bench import passes
 from mnist_fast.bench.agreement import Oracle
-from mnist_fast.bench.cases import Case, build_cases
+from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
 from mnist_fast.bench.config import MODES, BenchConfig
-from mnist_fast.bench.environment import environment
+from mnist_fast.bench.environment import environment, watched
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
+from mnist_fast.bench.noise import narrow
+from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
-from mnist_fast.bench.timing import Statistics, clock_for, interleave, warm_up
+from mnist_fast.bench.timing import clock_for, interleave, warm_up
 from mnist_fast.devices import check_precision, resolve_device
 from mnist_fast.errors import MnistFastError
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -28,10 +29,12 @@ class BenchReport:
     """What a benchmark found.
 
     Args:
-        environment: of :func:`mnist_fast.bench.environment.environment`.
-        results: one row for each case, pass and mode: ``arch layer mode pass batch_size precision device median_ms
-            p5_ms p95_ms repeats images_per_second peak_bytes ratio_vs_best_stock``. The ratio is the lowest median of
-            the stock modes over this one's, so above 1 is faster than stock; ``None`` where no stock mode ran.
+        environment: of :func:`mnist_fast.bench.environment.environment`, and ``waited_fraction``, the share of the
+            time in which other programs had this process's processor (None: unknown).
+        results: one row for each case, pass and mode: ``arch layer mode pass batch_size precision device threads
+            median_ms p5_ms p95_ms repeats images_per_second ratio_vs_best_stock ratio_low ratio_high peak_bytes``. The
+            ratio is the lowest median of the stock modes over this one's, so above 1 is faster than stock; between
+            ``ratio_low`` and ``ratio_high`` lies its 95% interval; ``None`` where no stock mode ran.
         unavailable: modes that this machine cannot run, with the reason in one line.
     """
 
@@ -41,6 +44,11 @@ class BenchReport:
 
     def to_json(self) -> dict[str, Any]:
         return {"command": "bench", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> BenchReport:
+        """The inverse of :meth:`to_json`."""
+        return cls(value["environment"], value["results"], value.get("unavailable", {}))
 
 
 def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
@@ -56,25 +64,35 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     """
     device = resolve_device(config.device)
     check_precision(config.precision, device)
-    with torch_settings(device, config.threads):
-        report = BenchReport(environment(device))
-        for arch in config.archs:
-            for batch_size in config.batch_sizes:
-                progress(f"{arch}, batch {batch_size}: checking that the modes agree")
-                cases = build_cases(
-                    arch,
-                    batch_size,
-                    device=device,
-                    precision=config.precision,
-                    layers=config.layers,
-                    seed=config.seed,
-                )
-                for case in cases:
-                    _run_case(case, config, report, progress)
+    report = BenchReport(environment(device))
+    report.environment["threads"] = max(config.threads, default=torch.get_num_threads())
+    with watched(report.environment):
+        for threads in config.threads or (None,):
+            with torch_settings(device, threads):
+                for what, cases in _cases(config, device):
+                    progress(f"{what}: checking that the modes agree")
+                    for case in cases:
+                        _run_case(case, config, report, progress)
     if not report.results:
         reasons = "; ".join(f"mode {mode}: {reason}" for mode, reason in report.unavailable.items())
         raise MnistFastError(f"nothing could be measured: {reasons}")
     return report
+
+
+def _cases(config: BenchConfig, device: torch.device) -> Iterator[tuple[str, list[Case]]]:
+    """What to measure, in words, and built when it is asked for."""
+    if config.overhead:
+        yield "overhead", build_overhead_cases(device=device, seed=config.seed)
+    for arch, batch_size in itertools.product(config.archs, config.batch_sizes):
+        cases = build_cases(
+            arch,
+            batch_size,
+            device=device,
+            precision=config.precision,
+            layers=config.layers,
+            seed=config.seed,
+        )
+        yield f"{arch}, batch {batch_size}", cases
 
 
 def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Callable[[str], None]) -> None:
@@ -84,17 +102,21 @@ def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Ca
     if any(MODES[mode].compiled for mode in config.modes):
         torch.compiler.reset()  # each case compiles anew; what earlier ones left counts against torch's limit
     subjects = _agreeing_subjects(case, config, report)
+    stock = [subject.mode for subject in subjects if not MODES[subject.mode].fused]
     device, batch_size = case.input.device, len(case.input)
     for name in names if subjects else ():
         progress(f"{case.arch}, batch {batch_size}: {case.layer} {name}")
         calls = {subject.mode: passes.prepare(name, subject, case.arch) for subject in subjects}
         for call in calls.values():
             warm_up(call)
-        samples = interleave(calls, clock_for(device), budget=config.budget, repeats=config.repeats)
-        statistics = {mode: Statistics.of(seconds) for mode, seconds in samples.items()}
-        stock = [measured.median_ms for mode, measured in statistics.items() if not MODES[mode].fused]
+        samples = interleave(
+            calls,
+            clock_for(device),
+            budget=config.budget,
+            repeats=config.repeats,
+            enough=lambda measured: narrow(measured, stock),
+        )
         for subject in subjects:
-            measured = statistics[subject.mode]
             subject.clear_gradients()
             report.results.append(
                 {
@@ -105,10 +127,9 @@ def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Ca
                     "batch_size": batch_size,
                     "precision": config.precision,
                     "device": str(device),
-                    **asdict(measured),
-                    "images_per_second": 1000 * batch_size / measured.median_ms,
+                    "threads": torch.get_num_threads(),
+                    **timing_columns(samples[subject.mode], [samples[mode] for mode in stock], batch_size),
                     "peak_bytes": peak_bytes(calls[subject.mode], device),
-                    "ratio_vs_best_stock": min(stock) / measured.median_ms if stock else None,
                 }
             )
             subject.clear_gradients()

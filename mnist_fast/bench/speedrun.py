@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -100,7 +100,7 @@ def run_speedrun(
                 )
                 report.runs.append(run)
                 progress(f"seed {run.seed}, {name}: {run.accuracy:.2%} in {run.seconds:.3f} s")
-    report.results = [_row(entrant, config, str(device), report.runs, dataset) for entrant in entrants.values()]
+    report.results = [_row(entrant, config, report, str(device), dataset) for entrant in entrants.values()]
     return report
 
 
@@ -165,7 +165,8 @@ def _layout(entrant: Entrant) -> Callable[[nn.Module], nn.Module]:
     return lay_out
 
 
-def _row(entrant: Entrant, config: SpeedrunConfig, device: str, runs: Sequence[Run], dataset: Dataset) -> Row:
+def _row(entrant: Entrant, config: SpeedrunConfig, report: SpeedrunReport, device: str, dataset: Dataset) -> Row:
+    runs = report.runs
     own = [run for run in runs if run.mode == entrant.name]
     anchors = [name for name in config.modes if not ENTRANTS[name].fused and not ENTRANTS[name].ours]
     stock = [[run.seconds for run in runs if run.mode == name] for name in anchors]
@@ -181,6 +182,7 @@ def _row(entrant: Entrant, config: SpeedrunConfig, device: str, runs: Sequence[R
         "batch_size": recipe.batch_size,
         "precision": recipe.precision,
         "device": device,
+        "threads": report.environment["threads"],
         **timing_columns([run.seconds for run in own], stock, images),
         "peak_bytes": None,
         "setup_ms": 1000 * statistics.median(run.setup_seconds for run in own),

@@ -9,12 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mnist_fast.bench import noise
 from mnist_fast.bench.speedrun import INCLUDED, NOT_INCLUDED
 from mnist_fast.bench.table import WIDTH, machine_line
 
 if TYPE_CHECKING:
+    from mnist_fast.bench import noise
     from mnist_fast.bench.rows import Row
-    from mnist_fast.bench.speedrun import SpeedrunReport
+from mnist_fast.bench.speedrun import SpeedrunReport
 
 
 def print_speedrun(report: SpeedrunReport, console: Console | None = None) -> None:
@@ -34,6 +36,8 @@ def print_speedrun(report: SpeedrunReport, console: Console | None = None) -> No
     )
     for line in notes:
         console.print(textwrap.fill(line, console.width), highlight=False, markup=False)
+    for note in noise.notes(report.environment, report.results):
+        console.print(note, highlight=False, markup=False)
 
 
 def _table(rows: list[Row]) -> Table:

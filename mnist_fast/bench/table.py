@@ -10,10 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mnist_fast.bench import noise
 from mnist_fast.bench.config import MODES
 
 if TYPE_CHECKING:
-    from mnist_fast.bench.runner import BenchReport, Row
+    from mnist_fast.bench.rows import Row
+    from mnist_fast.bench.runner import BenchReport
 
 WIDTH = 120  # where the output is no terminal; rich would fall back to 80 columns
 
@@ -24,7 +26,7 @@ def print_report(report: BenchReport, console: Console | None = None) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(machine_line(report.environment), highlight=False, markup=False)
-    for _, rows in groupby(report.results, key=lambda row: (row["arch"], row["batch_size"])):
+    for _, rows in groupby(report.results, key=lambda row: (row["threads"], row["arch"], row["batch_size"])):
         console.print()
         measured = list(rows)
         console.print(_title(measured), style="bold", highlight=False)
@@ -37,7 +39,7 @@ def machine_line(machine: dict[str, Any]) -> str:
     """``environment`` in one line."""
     device = f"{machine['gpu']}, " if machine["gpu"] else ""
     return (
-        f"{device}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"{device}{machine['cpu']}, {machine['cores']} cores, "
         f"kernels {machine['backend']['cpu']['isa']}, torch {machine['torch']}, "
         f"load average {machine['load_average']}"
     )
@@ -49,11 +51,7 @@ def _notes(report: BenchReport) -> list[str]:
     notes = [f"mode {mode} is not available here: {reason}" for mode, reason in report.unavailable.items()]
     if any(MODES[row["mode"]].fused for row in report.results) and (reason := _why_no_kernels(machine)):
         notes.append(f"the fused modes ran through the stock operators: {reason}")
-    if machine["load_average"] > machine["cores"]:
-        notes.append(
-            f"other programs kept this machine busy (load average {machine['load_average']}): repeat when idle"
-        )
-    return notes
+    return [*notes, *noise.notes(machine, report.results)]
 
 
 def _why_no_kernels(machine: dict[str, Any]) -> str | None:
@@ -80,15 +78,21 @@ def _table(rows: list[Row]) -> Table:
         if previous not in (None, layer):
             table.add_section()
         previous = layer
-        medians = {row["mode"]: row["median_ms"] for row in group}
+        by_mode = {row["mode"]: row for row in group}
+        medians = {mode: row["median_ms"] for mode, row in by_mode.items()}
         speedups = [_speedup(medians, fused, _reference(name, list(medians))) for name in against]
+        if speedups and fused in by_mode:
+            speedups[0] += _error(by_mode[fused])
         table.add_row(layer, pass_, *_milliseconds(medians, modes), *speedups)
     return table
 
 
 def _title(rows: list[Row]) -> str:
     row = rows[0]
-    title = f"{row['arch']}, batch {row['batch_size']}, {row['precision']}, {row['device']}: median milliseconds"
+    threads = f", {row['threads']} thread{'s' * (row['threads'] > 1)}" if row["device"] == "cpu" else ""
+    title = (
+        f"{row['arch']}, batch {row['batch_size']}, {row['precision']}, {row['device']}{threads}: median milliseconds"
+    )
     fused = _first_fused(rows)
     return f"{title}; how many times as fast {fused} is" if fused else title
 
@@ -115,10 +119,17 @@ def _milliseconds(medians: dict[str, float], modes: list[str]) -> list[str]:
 
 
 def _four_digits(value: float) -> str:
-    return f"{value:.{3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
+    return f"{value:.{4 if value < 0.1 else 3 if value < 10 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
 
 
 def _speedup(medians: dict[str, float], fused: str | None, reference: list[str]) -> str:
     if fused not in medians or not reference:
         return "-"
     return f"{min(medians[mode] for mode in reference) / medians[fused]:.2f}x"
+
+
+def _error(row: Row) -> str:
+    """Half the width of the interval of the ratio to the best stock mode."""
+    if row["ratio_low"] is None:
+        return ""
+    return f" ±{(row['ratio_high'] - row['ratio_low']) / 2 / row['ratio_vs_best_stock']:.0%}"

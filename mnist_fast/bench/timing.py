@@ -22,8 +22,10 @@ Clock = Callable[[Call, int], float]  # (call, number) -> seconds that `number` 
 
 WARM_UP_CALLS = 3
 SAMPLE_SECONDS = 0.005
-MIN_ROUNDS = 5
+MIN_ROUNDS = 8
+FIRST_LOOK = 20  # with fewer rounds, a few lucky ones look like certainty
 MAX_ROUNDS = 1000
+_LOOK_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ def in_turns(names: list[str]) -> Iterator[list[str]]:
 
 
 def interleave(
-    calls: dict[str, Call], clock: Clock, *, budget: float, repeats: int | None = None
+    calls: dict[str, Call],
+    clock: Clock,
+    *,
+    budget: float,
+    repeats: int | None = None,
+    enough: Callable[[dict[str, list[float]]], bool] = lambda _: False,
 ) -> dict[str, list[float]]:
     """Seconds per call of each of ``calls``, one sample a round.
 
@@ -96,12 +103,13 @@ def interleave(
         clock: measures a number of calls.
         budget: seconds of measuring after which no new round starts (but there are :data:`MIN_ROUNDS`).
         repeats: rounds to run, whatever they cost.
+        enough: is asked now and then whether the samples say enough to stop before the budget is spent.
     """
     names = list(calls)
     number = {name: calls_per_sample(call, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in names}
     turns = in_turns(names)
-    spent, done = 0.0, 0
+    spent, done, next_look = 0.0, 0, FIRST_LOOK
     collects_garbage = gc.isenabled()
     gc.disable()  # as timeit does: whoever happens to trigger a collection would pay for the garbage of all
     try:
@@ -111,6 +119,10 @@ def interleave(
                 samples[name].append(seconds / number[name])
                 spent += seconds
             done += 1
+            if repeats is None and done >= next_look:
+                if enough(samples):
+                    break
+                next_look = math.ceil(_LOOK_FACTOR * done)  # a look costs a bootstrap
     finally:
         if collects_garbage:
             gc.enable()

@@ -1,0 +1,134 @@
+"""mnist_fast.bench.recorded and comparison: files of results, and what changed between two of them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from mnist_fast.bench import runner
+from mnist_fast.bench.comparison import print_comparison
+from mnist_fast.bench.environment import environment
+from mnist_fast.bench.recorded import changes, read_report
+from mnist_fast.cli import main
+from mnist_fast.errors import UsageError
+
+RESULTS = sorted((Path(__file__).resolve().parent.parent / "bench/results").glob("*p*[26].json"))
+
+
+def row(ratio: float | None = 2.0, error: float | None = 0.1, **changed: Any) -> dict[str, Any]:
+    known = ratio is not None and error is not None
+    return {
+        "arch": "cnn", "layer": "network", "mode": "fused", "pass": "step", "batch_size": 64, "precision": "fp32",
+        "device": "cpu", "threads": 2, "median_ms": 10.0, "p5_ms": 9.0, "p95_ms": 11.0, "repeats": 9,
+        "images_per_second": 6400.0, "peak_bytes": 100, "ratio_vs_best_stock": ratio,
+        "ratio_low": ratio - error if known else None, "ratio_high": ratio + error if known else None, **changed,
+    }  # fmt: skip
+
+
+def report(*rows: dict[str, Any]) -> dict[str, Any]:
+    return runner.BenchReport(environment(torch.device("cpu")), list(rows)).to_json()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "then.json"
+    path.write_text(json.dumps(report(row())))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "verdict"),
+    [
+        (row(2.0), row(2.3), "faster"),
+        (row(2.0), row(1.7), "slower"),
+        (row(2.0), row(2.15), "same"),  # the intervals meet
+        (row(2.0, median_ms=10.0), row(2.0, median_ms=20.0), "same"),  # all on the machine became slower alike
+        (row(2.0, None), row(9.0), "unknown"),
+        (row(2.0), row(None), "unknown"),
+    ],
+)
+def test_verdicts(then: dict, now: dict, verdict: str) -> None:
+    (change,) = changes([then], [now])
+    assert change.verdict == verdict
+
+
+@pytest.mark.parametrize("changed", [{"threads": 1}, {"batch_size": 8}, {"mode": "eager"}, {"precision": "bf16"}])
+def test_only_rows_about_the_same_are_compared(changed: dict) -> None:
+    assert changes([row()], [row(**changed)]) == []
+
+
+def test_what_is_printed() -> None:
+    then = report(
+        row(2.0), row(2.0, layer="conv1"), row(2.0, layer="conv2"), row(None, mode="eager"), row(arch="lenet")
+    )
+    now = report(row(3.0), row(1.0, layer="conv1"), row(2.1, layer="conv2"), row(None, mode="eager"))
+    console = Console(file=io.StringIO())
+    print_comparison(then, now, console)
+    text = console.file.getvalue()
+    words = [line.split() for line in text.splitlines()]
+    assert ["cnn", "network", "step", "64", "2", "fused", "10", "10", "2.00x", "±0.10", "3.00x", "±0.10",
+            "faster"] in words  # fmt: skip
+    assert sum("conv1" in line and line[-1] == "slower" for line in words) == 1
+    assert "conv2" not in text
+    assert "4 rows are in both: against stock 1 are faster than then, 1 slower, 1 the same" in text
+    assert "of 1 one side has no interval" in text
+    assert "1 rows are only in the file, 0 only in this benchmark" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_recorded_results_can_be_read(path: Path) -> None:
+    value = read_report(path, "bench")
+    assert {change.verdict for change in changes(value["results"], value["results"])} <= {"same", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read .*then.json: No such file"),
+        ("{", "then.json is no JSON"),
+        ("[]", "holds no results of mnist-fast bench; give a file"),
+        ('{"command": "speedrun"}', "holds no results of mnist-fast bench"),
+        ('{"command": "bench"}', r"is incomplete \('results'\)"),
+        (
+            '{"command": "bench", "environment": {"threads": 1}, "results": [{"arch": "cnn"}]}',
+            r"incomplete \('layer'\)",
+        ),
+        ('{"command": "bench", "environment": {}, "results": [3]}', "incomplete"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "then.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_report(path, "bench")
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["bench", *arguments])
+
+
+def test_the_command_shows_a_file_and_compares_two(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_bench", lambda *_: pytest.fail("was timed"))
+    now = tmp_path / "now.json"
+    now.write_text(json.dumps(report(row(4.0))))
+    result = invoke("--input", str(now), "--against", str(file), "--json")
+    assert result.exit_code == 0, result.output
+    assert "cnn, batch 64, fp32, cpu, 2 threads" in result.stdout
+    assert "1 rows are in both: against stock 1 are faster than then" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1]) == json.loads(now.read_text())
+
+
+def test_a_file_that_cannot_be_compared_is_found_before_anything_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_bench", lambda *_: pytest.fail("was timed"))
+    result = invoke("--against", "missing.json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mnist-fast: error: cannot read missing.json")
