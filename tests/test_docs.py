@@ -6,7 +6,9 @@ them as they stand, on MNIST. The default run shortens them, by the rule of ``SH
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import re
 import shlex
@@ -25,8 +27,9 @@ from documents import PAGES, ROOT, Block, anchors, blocks, inline_code, links
 from drawn_digits import LOOKS, drawn
 
 from mnist_fast.cli import main
+from mnist_fast.ops import library
 
-LANGUAGES = {"sh", "python", "text", "math"}  # the first two are run
+LANGUAGES = {"sh", "python", "text", "math"}  # the first two are run; text is what the Python before it prints
 
 # The default run works on scikit-learn's digits instead of MNIST, and adds these to each command's options.
 SHORTER = {
@@ -89,6 +92,7 @@ def test_everything_in_it_runs_as_it_stands(page: Path, mnist_root: Path) -> Non
 
 def run_page(page: Path, *, short: bool) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
     for block in blocks(page):
         place = f"{page.relative_to(ROOT)}:{block.line}"
         if block.mark == "not run" or (block.mark == "run by make test-long" and short):
@@ -97,7 +101,11 @@ def run_page(page: Path, *, short: bool) -> None:
             for package in block.reason.split(", "):
                 pytest.importorskip(package, reason=f"{place} needs the package {package}")
         if block.language == "python":
-            exec(compile(block.text, place, "exec"), names)
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(compile(block.text, place, "exec"), names)
+            printed = output.getvalue()
+        elif block.language == "text" and library.missing is None and library.backend != "stock":
+            assert printed == block.text, place
         elif block.language == "sh":
             for command in commands(block):
                 (run_shorter if short else run_in_shell)(command, place)
