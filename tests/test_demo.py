@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -22,7 +23,9 @@ from PIL import Image
 from mnist_fast.checkpoint import save_weights
 from mnist_fast.demo import DemoServer, load_networks
 from mnist_fast.demo import server as server_module
+from mnist_fast.inspection import look_inside
 from mnist_fast.models.spec import NetworkSpec
+from mnist_fast.ops.codes import DEAD
 from mnist_fast.pictures import prepare, read_picture
 from mnist_fast.prediction import class_probabilities
 from mnist_fast.progress import Reporter
@@ -80,7 +83,7 @@ def test_the_page_and_all_it_needs_come_from_the_server(server: DemoServer) -> N
     files = re.findall(r'(?:href|src)="([^"]+)"', page.decode())
     assert sorted(files) == ["icon.svg", "page.css", "page.js"]
     texts = page.decode()
-    for name in [*files, "pad.js"]:
+    for name in [*files, "pad.js", "inside.js"]:
         response, content = request(server, "GET", f"/{name}")
         assert response.status == 200
         assert response.headers["Content-Type"].startswith(("text/", "image/svg+xml"))
@@ -111,6 +114,31 @@ def test_a_drawing_is_classified_as_predict_does(server: DemoServer, network: in
     assert answer["input"] == prepared.flatten().tolist()
     assert answer["probabilities"] == pytest.approx(expected.tolist(), abs=1e-6)
     assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("network", [0, 1])
+def test_what_is_inside_is_told_on_demand(server: DemoServer, network: int) -> None:
+    chosen = server.networks[network]
+    _, plain = classify(server, digit(7), network)
+    _, content = request(server, "POST", f"/classify?network={network}&inside=1", digit(7), PNG)
+    answer = json.loads(content)
+    layers = answer.pop("layers")
+    assert answer == plain
+    picture = torch.tensor(answer["input"], dtype=torch.uint8).reshape(28, 28)
+    views = look_inside(chosen.model, picture, chosen.checkpoint.spec)
+    assert [layer["name"] for layer in layers] == [view.name for view in views] == ["conv1", "conv2"]
+    for layer, view in zip(layers, views, strict=True):
+        shape = (min(32, len(view.maps)), *view.maps.shape[1:])
+        assert tuple(layer["shape"][size] for size in ("count", "height", "width")) == shape
+        levels = np.frombuffer(base64.b64decode(layer["maps"]), dtype=np.uint8).reshape(shape)
+        assert (levels.min(), levels.max()) == (0, 255)
+        brightest = view.maps[: shape[0]].argmax()
+        assert levels.flatten()[brightest] == 255
+        assert (layer["winners"] is None) == (view.winners is None)
+        if view.winners is not None:
+            winners = np.frombuffer(base64.b64decode(layer["winners"]), dtype=np.uint8).reshape(shape)
+            assert np.array_equal(winners, view.winners.numpy()[: shape[0]])
+            assert set(winners[winners != DEAD]) <= set(range(layer["positions"]))
 
 
 def test_many_at_once_get_each_their_own_answer(server: DemoServer) -> None:

@@ -22,6 +22,7 @@ from mnist_fast.config import make_config
 from mnist_fast.data import load_dataset
 from mnist_fast.demo import DemoServer, load_networks
 from mnist_fast.models.spec import NetworkSpec
+from mnist_fast.ops import library
 from mnist_fast.progress import Reporter
 from mnist_fast.training import train
 
@@ -247,6 +248,22 @@ def test_the_network_can_be_switched(page: Page) -> None:
     page.find("network").send_keys("c")  # chooses by letter; clears nothing
     page.wait()
     assert (page.ink("pad"), page.ink("input")) == (drawn, seen)
+
+
+def test_the_inside_of_the_network(page: Page) -> None:
+    page.draw(HANDS[3][0])
+    read = "return Array.from(document.querySelectorAll('#layers canvas'), ({ariaLabel, width}) => [ariaLabel, width])"
+    assert page.script(read) == []
+    page.driver.find_element(By.TAG_NAME, "summary").click()
+    page.until(lambda: bool(page.script(read)))
+    captions, widths = zip(*page.script(read), strict=True)
+    assert captions[0] == "conv1: 8 feature maps, 8×8"
+    assert "conv2: 32 feature maps, 3×3" in captions
+    assert widths[0] == 8 * 9 - 1  # eight tiles of 8 pixels, and lines between them
+    if library.core is not None:
+        assert "conv1: which of 9 positions won its window; black: ReLU gives 0" in captions
+    page.click("clear")
+    assert page.script(read) == []
 
 
 def test_dark_and_light_get_the_same_answer(page: Page) -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from mnist_fast.files import OutputError
+from mnist_fast.inspection import winners_of
 from mnist_fast.models import get_model, list_models
 from mnist_fast.nn import ConvReLUMaxPool2d
 from mnist_fast.ops import library
@@ -18,7 +19,6 @@ from mnist_fast.plots.curves import draw_curves
 from mnist_fast.plots.files import make_directory, new_figure, save_figure
 from mnist_fast.plots.mistakes import draw_confusion, draw_mistakes, draw_scores
 from mnist_fast.plots.network import draw_feature_maps, draw_filters, draw_winners
-from mnist_fast.plots.reports import winners_of
 
 CLASSES = ("a", "b", "c")
 

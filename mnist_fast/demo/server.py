@@ -24,6 +24,7 @@ _PAGE = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/pad.js": ("pad.js", "text/javascript; charset=utf-8"),
+    "/inside.js": ("inside.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _HEADERS = {
@@ -43,7 +44,8 @@ class DemoServer(ThreadingHTTPServer):
     """Serves the page for ``networks`` on 127.0.0.1, a thread for each connection.
 
     ``GET /`` is the page, ``GET /networks`` tells what there is to choose from, and ``POST /classify?network=0`` with a
-    PNG file answers with :meth:`mnist_fast.demo.Network.classify`. Errors are ``{"error": "one line"}``.
+    PNG file answers with :meth:`mnist_fast.demo.Network.classify` (``&inside=1``: and what is inside). Errors are
+    ``{"error": "one line"}``.
 
     Args:
         port: 0 takes a free one.
@@ -117,10 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
         drawing = self._body()
         if url.path != "/classify":
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no {url.path[:100]} to post to here")
-        number = parse_qs(url.query).get("network", ["0"])[-1]
+        query = parse_qs(url.query)
+        number = query.get("network", ["0"])[-1]
         if number not in map(str, range(len(self.server.networks))):
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no network {number[:100]} here; see /networks")
-        return _json(self.server.networks[int(number)].classify(drawing))
+        return _json(self.server.networks[int(number)].classify(drawing, inside="inside" in query))
 
     def _body(self) -> bytes:
         # No other site's page can send this type without asking first, which nothing here answers.

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mnist_fast.checkpoint import Checkpoint, load_checkpoint
 from mnist_fast.data import load_dataset
-from mnist_fast.nn import ConvReLUMaxPool2d
-from mnist_fast.ops.codes import unpack_codes
-from mnist_fast.ops.coverage import why_not_covered
-from mnist_fast.ops.geometry import Geometry, pair
+from mnist_fast.inspection import look_inside
+from mnist_fast.ops.geometry import pair
 from mnist_fast.pictures import prepare, read_picture
 from mnist_fast.plots.curves import draw_curves
 from mnist_fast.plots.files import make_directory, save_figure
@@ -44,7 +41,6 @@ def plot_evaluation(session: EvalSession, output: str | Path) -> list[Path]:
     return files + _plot_curves(session.checkpoint, directory)
 
 
-@torch.inference_mode()
 def plot_network(
     checkpoint: str | Path,
     output: str | Path,
@@ -78,34 +74,18 @@ def plot_network(
     else:
         picture, title = torch.from_numpy(prepare(read_picture(image), invert)), f"{Path(image).name}, prepared"
     files = [save_figure(draw_picture(picture, title), directory / "input.png")]
-    values = ((picture[None, None] / 255) - loaded.spec.mean) / loaded.spec.std
-    for name, layer in loaded.build().eval().named_children():  # which are called one after the other
-        output_values = layer(values)
-        if isinstance(layer, ConvReLUMaxPool2d):
-            figures = {"filters": draw_filters(layer.weight, name), "maps": draw_feature_maps(output_values[0], name)}
-            winners = winners_of(layer, values)
-            if winners is None:
-                reporter.note(f"no winners of {name}: no kernel runs here")
-            else:
-                rows, columns = pair(layer.pool_size)
-                figures["winners"] = draw_winners(winners[0], (rows, columns), name)
-            files += [save_figure(figure, directory / f"{name}-{kind}.png") for kind, figure in figures.items()]
-        values = output_values
+    for view in look_inside(loaded.build().eval(), picture, loaded.spec):
+        figures = {
+            "filters": draw_filters(view.block.weight, view.name),
+            "maps": draw_feature_maps(view.maps, view.name),
+        }
+        if view.winners is None:
+            reporter.note(f"no winners of {view.name}: no kernel runs here")
+        else:
+            rows, columns = pair(view.block.pool_size)
+            figures["winners"] = draw_winners(view.winners, (rows, columns), view.name)
+        files += [save_figure(figure, directory / f"{view.name}-{kind}.png") for kind, figure in figures.items()]
     return files + _plot_curves(loaded, directory)
-
-
-def winners_of(block: ConvReLUMaxPool2d, input: Tensor) -> Tensor | None:
-    """Positions (N, O, H, W) as the forward kernel notes them for backward; None where no kernel runs."""
-    assert not isinstance(block.padding, str), "the reference networks give numbers"
-    sizes = (block.stride, block.padding, block.pool_size, block.pool_stride)
-    stride, padding, pool_size, pool_stride = (tuple(pair(size)) for size in sizes)
-    geometry = Geometry(stride, padding, relu=block.relu, pool_size=pool_size, pool_stride=pool_stride)
-    if why_not_covered(input, block.weight, block.bias, geometry) is not None:
-        return None
-    output, code = torch.ops.mnist_fast.conv_relu_maxpool2d_forward(
-        input, block.weight, block.bias, stride, padding, block.relu, pool_size, pool_stride, False, True
-    )
-    return unpack_codes(code, output.shape)
 
 
 def _plot_curves(checkpoint: Checkpoint, directory: Path) -> list[Path]:

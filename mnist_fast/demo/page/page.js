@@ -1,5 +1,6 @@
 // The page: sends the drawing to the server while it grows, and shows what comes back.
 
+import { showLayers } from "./inside.js";
 import { Pad } from "./pad.js";
 
 const MANY = 12; // classes, above which their bars stand in two columns
@@ -55,6 +56,7 @@ function showAnswer(answer) {
   element("label").classList.toggle("long", name.length > 3);
   element("certainty").textContent = answer ? percent(probabilities[likeliest]) : "Nothing drawn yet";
   showInput(answer?.input ?? []);
+  showLayers(element("layers"), answer?.layers ?? []);
 }
 
 function showInput(pixels) {
@@ -103,10 +105,11 @@ async function updateOnce() {
     return;
   }
   const network = element("network").value;
+  const question = `classify?network=${network}${element("inside").open ? "&inside=1" : ""}`;
   const start = performance.now();
   try {
     const headers = { "Content-Type": "image/png" };
-    const answer = await ask(`classify?network=${network}`, { method: "POST", headers, body: await pad.toPNG() });
+    const answer = await ask(question, { method: "POST", headers, body: await pad.toPNG() });
     if (network !== element("network").value || pad.isEmpty) return;
     showAnswer(answer);
     element("time").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
@@ -149,6 +152,7 @@ async function start() {
   });
   element("undo").addEventListener("click", () => pad.undo());
   element("clear").addEventListener("click", () => pad.clear());
+  element("inside").addEventListener("toggle", update);
   addEventListener("keydown", onKey);
   pad.addEventListener("draw", showDrawing);
   pad.addEventListener("draw", update);
