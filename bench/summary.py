@@ -34,6 +34,8 @@ def newest(precision: str, what: str = "step") -> tuple[Row, list[Row]]:
     for path in (ROOT / "bench/results").glob("*.json"):
         report = json.loads(path.read_text(encoding="utf-8"))
         rows = [row for row in report["results"] if row.get("precision") == precision and row["device"] == "cpu"]
+        most = max((row.get("threads", 0) for row in rows), default=0)  # a file may hold several numbers of threads
+        rows = [row for row in rows if row.get("threads", 0) == most and row["arch"] != "overhead"]
         if any(row["pass"] == "step" if what == "step" else row["layer"] != "network" for row in rows):
             found.append((report["environment"]["date"], path.name, report["environment"], rows))
     if not found:
@@ -70,12 +72,13 @@ def steps() -> str:
         ratios = [f"{ratio:.1f}x" for ratio in speedups(modes)]
         lines.append(f"| `{arch}` | {' | '.join(times)} | **{milliseconds(modes['fused'])}** | {' | '.join(ratios)} |")
     first = comparison(rows, arch="cnn", layer="network", batch_size=64, **{"pass": "step"})
+    threads = first["fused"].get("threads", environment["threads"])
     mebibytes = {name: row["peak_bytes"] / 2**20 for name, row in first.items()}
     return "\n".join(
         [
             *lines,
             "",
-            f"{environment['threads']} threads on {environment['cores']} cores of an {environment['cpu']}, "
+            f"{threads} threads on {environment['cores']} cores of an {environment['cpu']}, "
             f"{environment['backend']['cpu']['isa']}, torch {short(environment['torch'])}, {environment['date'][:10]}. "
             f"A step of `cnn` needs {mebibytes['fused']:.0f} MiB above parameters and optimizer state, "
             f"stock {mebibytes['eager']:.0f}.",

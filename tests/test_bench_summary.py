@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from documents import ROOT
@@ -35,6 +38,26 @@ def test_tables_follow_the_results(summary: ModuleType) -> None:
     assert summary.with_tables("a <!-- bench: steps -->\nold\n<!-- /bench --> b").startswith(
         "a <!-- bench: steps -->\n| network"
     )
+
+
+def test_the_newest_results_with_the_most_threads_count(
+    summary: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(name: str, date: str, **row: Any) -> None:
+        row = {"layer": "network", "pass": "step", "precision": "fp32", "device": "cpu", "arch": "cnn", **row}
+        report = {"environment": {"date": date}, "results": [row, {**row, "threads": 1, "mode": "one thread"}]}
+        (tmp_path / "bench/results" / name).write_text(json.dumps(report))
+
+    (tmp_path / "bench/results").mkdir(parents=True)
+    monkeypatch.setattr(summary, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="no step in fp32"):
+        summary.newest("fp32")
+    record("z.json", "2026-01-01", mode="old", threads=2)
+    record("a.json", "2026-01-02", mode="new", threads=2)
+    record("b.json", "2026-01-03", mode="another precision", threads=2, precision="bf16")
+    record("c.json", "2026-01-03", mode="blocks", threads=2, layer="conv1", **{"pass": "forward"})
+    assert [row["mode"] for row in summary.newest("fp32")[1]] == ["new"]
+    assert [row["mode"] for row in summary.newest("fp32", "block")[1]] == ["blocks"]
 
 
 def test_the_chart_is_a_picture(summary: ModuleType) -> None:
