@@ -27,6 +27,22 @@ class Fault:
 
 # fmt: off
 FAULTS = (
+    # --- matrix.inc, muon.cpp
+    Fault("product-of-the-first-rows", "cpu/matrix.inc",
+          "a + i * size.inner", "a",
+          "in every block of rows"),
+    Fault("products-alone", "cpu/matrix.inc",
+          "if (beta != 0) sum += beta * load(d + place);", ";",
+          "the matrix itself is left out of the polynomial"),
+    Fault("momentum-once", "cpu/muon.cpp",
+          "gradient + momentum * m", "m",
+          "not Nesterov's"),
+    Fault("tall-matrices-lie-as-they-are", "cpu/muon.cpp",
+          "std::max(1.0, aspect)", "std::max(1.0, 1 / aspect)",
+          "the rate grows with the wrong side"),
+    Fault("padding-holds-what-was-there", "cpu/muon.cpp",
+          "std::memset(x, 0, sizeof(float) * matrix);", ";",
+          "the zeros beyond the matrix are not written"),
     # --- forward.inc
     Fault("tie-to-the-last", "cpu/forward.inc",
           "(value > best) | (value != value)", "(value >= best) | (value != value)",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
+from oracle import ISAS, isa
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -15,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from mnist_fast.errors import UsageError
 from mnist_fast.models import get_model
 from mnist_fast.optim import Muon, build_optimizers, clear_gradients, step
-from mnist_fast.optim.muon import orthogonalize
+from mnist_fast.optim.muon import _is_covered, orthogonalize
 from mnist_fast.recipes import RECIPES, Recipe
 from mnist_fast.schedules import learning_rate_factor
 from mnist_fast.updating import Updater
@@ -32,20 +34,37 @@ def _reference_direction(gradient: Tensor) -> Tensor:
     return x.reshape(gradient.shape)
 
 
-@pytest.mark.parametrize("shape", [(8, 1, 5, 5), (32, 8, 3, 3), (30, 1, 3, 3), (4, 4), (1, 6)])
-def test_muon_is_its_formula(shape: tuple[int, ...]) -> None:
+SHAPES = [(8, 1, 5, 5), (32, 8, 3, 3), (30, 1, 3, 3), (17, 2, 5, 5), (4, 4), (1, 6), (6, 1), (1, 1), (96, 16, 3, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", [*ISAS, "torch"])
+def test_muon_is_its_formula(shape: tuple[int, ...], way: str) -> None:
     parameter = nn.Parameter(torch.randn(shape))
     expected, buffer = parameter.detach().double(), torch.zeros(shape, dtype=torch.float64)
-    optimizer = Muon([parameter], LR, MOMENTUM, DECAY, STEPS)
+    optimizer = Muon([parameter], LR, MOMENTUM, DECAY, STEPS, fused=None if way in ISAS else False)
     columns = parameter[0].numel()
     for _ in range(3):
         gradient = torch.randn(shape)
         parameter.grad = gradient.clone()
-        optimizer.step()
+        with isa(way) if way in ISAS else nullcontext():
+            optimizer.step()
         buffer = MOMENTUM * buffer + gradient
         direction = _reference_direction(gradient + MOMENTUM * buffer)
         expected = expected * (1 - LR * DECAY) - LR * max(1, shape[0] / columns) ** 0.5 * direction
         torch.testing.assert_close(parameter.detach().double(), expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.skipif(not ISAS, reason="no kernels were built")
+def test_one_operator_updates_small_dense_filters() -> None:
+    def covered(filters: Tensor) -> bool:
+        return _is_covered(filters, torch.zeros_like(filters), torch.zeros_like(filters))
+
+    assert covered(torch.zeros(32, 8, 3, 3))
+    assert not covered(torch.zeros(128, 64, 3, 3))
+    assert not covered(torch.zeros(0, 4))
+    assert not covered(torch.zeros(8, 4, dtype=torch.float64))
+    assert not covered(torch.zeros(8, 4, 3, 3).to(memory_format=torch.channels_last))
 
 
 def test_orthogonalize_brings_singular_values_near_one() -> None:

@@ -19,6 +19,7 @@ enum class Slot {
     kArranged,
     kPlanes,
     kPartial,
+    kMatrices,
     kCount
 };
 

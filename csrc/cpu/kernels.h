@@ -14,6 +14,10 @@ struct AliveLists {
     T* grad;
 };
 
+struct MatrixSize {
+    int64_t rows, columns, inner;
+};
+
 template <typename T>
 struct Kernels {
     int64_t lanes;
@@ -56,6 +60,10 @@ struct Kernels {
     // Lists: [window of listed_windows()][pool position][window_list_capacity()].
     void (*input_gradient)(const ConvPool& p, const T* weight, const T* grad_output, const uint8_t* code,
                            const AliveLists<T>& lists, T* grad_input);
+
+    // to[rows][columns] = alpha a[rows][inner] b[inner][columns] + beta d[rows][columns], d unread where beta is 0.
+    // Rows and columns are multiples of lanes. `to` may be d, not a or b.
+    void (*multiply_add)(const MatrixSize& size, const T* a, const T* b, T alpha, const T* d, T beta, T* to);
 };
 
 // Gradients of bfloat16 tensors by dot products of pairs (bfloat16.inc), for problems of suits_pairs(): as in Kernels,

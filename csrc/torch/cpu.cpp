@@ -5,9 +5,11 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <atomic>
+#include <initializer_list>
 #include <tuple>
 
 #include "core/block.h"
+#include "core/muon.h"
 #include "torch/checks.h"
 #include "torch/tensors.h"
 
@@ -90,10 +92,25 @@ std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const
     return {grad_input, grad_weight, grad_bias};
 }
 
+void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, const Tensor& rate, double momentum,
+              double weight_decay, int64_t steps) {
+    for (const Tensor* const tensor : std::initializer_list<const Tensor*>{&parameter, &momentum_buffer, &gradient})
+        STD_TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == ScalarType::Float && tensor->is_contiguous() &&
+                            tensor->numel() == parameter.numel(),
+                        "the parameter, its momentum and its gradient are not float32, contiguous and of one size");
+    STD_TORCH_CHECK(parameter.dim() >= 2 && parameter.numel() > 0, "the parameter is not a matrix");
+    STD_TORCH_CHECK(rate.is_cpu() && rate.scalar_type() == ScalarType::Double && rate.numel() == 1,
+                    "the rate is not one float64");
+    const int64_t rows = parameter.size(0);
+    muon({rows, parameter.numel() / rows, mutable_data_of<float>(parameter), mutable_data_of<float>(momentum_buffer),
+          data_of<float>(gradient), *data_of<double>(rate), momentum, weight_decay, steps});
+}
+
 }  // namespace
 }  // namespace mnist_fast
 
 STABLE_TORCH_LIBRARY_IMPL(mnist_fast, CPU, m) {
     m.impl("conv_relu_maxpool2d_forward", TORCH_BOX(&mnist_fast::forward_cpu));
     m.impl("conv_relu_maxpool2d_backward", TORCH_BOX(&mnist_fast::backward_cpu));
+    m.impl("muon_", TORCH_BOX(&mnist_fast::muon_cpu));
 }

@@ -15,4 +15,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
         "conv_relu_maxpool2d_backward(Tensor grad_output, Tensor input, Tensor weight, Tensor code, int[2] stride, "
         "int[2] padding, int[2] pool_size, int[2] pool_stride, bool[3] output_mask, bool allow_tf32=False) "
         "-> (Tensor, Tensor, Tensor)");
+
+    // One step of Muon, in place: csrc/core/muon.h. rate: float64, (); the others float32 and contiguous.
+    m.def(
+        "muon_(Tensor(a!) parameter, Tensor(b!) momentum_buffer, Tensor gradient, Tensor rate, float momentum, "
+        "float weight_decay, int steps) -> ()");
 }

@@ -8,6 +8,12 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from mnist_fast.ops import library
+from mnist_fast.ops.observed import observed
+
+# Above so many multiplications an iteration, in the product of the small square with itself and in those of the square
+# and the matrix, torch's operators are no longer short beside the calls.
+_MAX_MULTIPLICATIONS = 2**20
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -45,6 +51,8 @@ class Muon(torch.optim.Optimizer):
         momentum: :math:`\mu`.
         weight_decay: decoupled weight decay :math:`\lambda`.
         ns_steps: Newton-Schulz steps.
+        fused: one operator of ours for the whole update, to within rounding; None: for small float32 parameters on a
+            CPU, where it is built; False: torch's operators, as for all other parameters.
 
     Raises:
         ValueError: a value out of range, or a parameter with fewer than two dimensions.
@@ -57,6 +65,8 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         weight_decay: float = 0.0,
         ns_steps: int = 5,
+        *,
+        fused: bool | None = None,
     ) -> None:
         if lr < 0:
             raise ValueError(f"Invalid learning rate: {lr}")
@@ -66,7 +76,8 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
         if ns_steps < 1:
             raise ValueError(f"Invalid ns_steps value: {ns_steps}")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps})
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps, "fused": fused}
+        super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
@@ -115,6 +126,10 @@ class Muon(torch.optim.Optimizer):
 
 def _update(parameter: Tensor, gradient: Tensor, buffer: Tensor, group: dict[str, Any]) -> None:
     lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+    if group.get("fused") is not False and _is_covered(parameter, gradient, buffer):
+        rate = lr.double() if isinstance(lr, Tensor) else torch.tensor(lr, dtype=torch.float64)
+        torch.ops.mnist_fast.muon_(parameter, buffer, gradient, rate, momentum, decay, group["ns_steps"])
+        return
     buffer.mul_(momentum).add_(gradient)
     direction = torch.add(gradient, buffer, alpha=momentum).flatten(1)
     rows, cols = direction.shape
@@ -126,3 +141,20 @@ def _update(parameter: Tensor, gradient: Tensor, buffer: Tensor, group: dict[str
         parameter.add_(update * rate)
     else:
         parameter.add_(update, alpha=rate)
+
+
+def _is_covered(parameter: Tensor, gradient: Tensor, buffer: Tensor) -> bool:
+    """Whether our operator computes this update, and faster."""
+    rows = len(parameter)
+    columns = parameter.numel() // max(rows, 1)
+    square = min(rows, columns) ** 2
+    return (
+        library.missing is None
+        and library.backend != "stock"
+        and 0 < square * (2 * max(rows, columns) + min(rows, columns)) <= _MAX_MULTIPLICATIONS
+        and all(
+            tensor.is_cpu and tensor.dtype is torch.float32 and tensor.is_contiguous()
+            for tensor in (parameter, gradient, buffer)
+        )
+        and not observed(parameter, gradient, buffer)
+    )

@@ -55,7 +55,7 @@ def _is_watched(optimizer: Optimizer) -> bool:
 def _is_ordinary(optimizer: Optimizer) -> bool:
     """Whether all is as in the middle of a plain run on the CPU, with state for every parameter that has a gradient."""
     return not hasattr(optimizer, "found_inf") and all(
-        _is_ordinary_group(group)
+        (type(optimizer) is Muon or _is_ordinary_group(group))
         and all(
             parameter.grad is None
             or (_is_dense(parameter) and _is_dense(parameter.grad) and optimizer.state.get(parameter))
@@ -66,7 +66,7 @@ def _is_ordinary(optimizer: Optimizer) -> bool:
 
 
 def _is_ordinary_group(group: Group) -> bool:
-    return group.get("fused", True) and not group.get("amsgrad") and not isinstance(group["lr"], Tensor)
+    return group["fused"] and not group.get("amsgrad")
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -6,6 +6,7 @@
 // - sizes beyond the kernels' limits are refused, and bfloat16 rounds to the nearest.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -21,6 +22,7 @@
 #include "core/code.h"
 #include "core/geometry.h"
 #include "core/isa.h"
+#include "core/muon.h"
 
 namespace {
 
@@ -222,6 +224,60 @@ void check_normals(const char* dtype) {
     }
 }
 
+// --- Muon -----------------------------------------------------------------------------------------------------------
+
+// The formula in float64, product by product.
+void exact_muon(int64_t rows, int64_t columns, std::vector<double>& parameter, std::vector<double>& buffer,
+                const std::vector<double>& gradient, double rate, double momentum, double decay, int64_t steps) {
+    std::vector<double> x(parameter.size());
+    double square = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+        buffer[i] = momentum * buffer[i] + gradient[i];
+        x[i] = gradient[i] + momentum * buffer[i];
+        square += x[i] * x[i];
+    }
+    for (double& value : x) value /= std::sqrt(square) + 1e-7;
+    const auto times_gram = [&](const std::vector<double>& matrix) {
+        std::vector<double> gram(rows * rows), product(matrix.size());
+        for (int64_t i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < rows; ++j)
+                for (int64_t k = 0; k < columns; ++k) gram[i * rows + j] += x[i * columns + k] * x[j * columns + k];
+        for (int64_t i = 0; i < rows; ++i)
+            for (int64_t k = 0; k < rows; ++k)
+                for (int64_t j = 0; j < columns; ++j)
+                    product[i * columns + j] += gram[i * rows + k] * matrix[k * columns + j];
+        return product;
+    };
+    for (int64_t step = 0; step < steps; ++step) {
+        const std::vector<double> cubic = times_gram(x), quintic = times_gram(cubic);
+        for (size_t i = 0; i < x.size(); ++i) x[i] = 3.4445 * x[i] - 4.7750 * cubic[i] + 2.0315 * quintic[i];
+    }
+    const double scale = rate * std::sqrt(std::max(1.0, static_cast<double>(rows) / columns));
+    for (size_t i = 0; i < x.size(); ++i) parameter[i] = (1 - rate * decay) * parameter[i] - scale * x[i];
+}
+
+void check_muon() {
+    const int64_t rows = draw(1, 40), columns = draw(1, 80), steps = draw(1, 5);
+    const std::vector<float> w = normals<float>(rows * columns), m = normals<float>(rows * columns),
+                             g = normals<float>(rows * columns);
+    std::vector<double> expected = in_double(w), expected_m = in_double(m);
+    exact_muon(rows, columns, expected, expected_m, in_double(g), 0.5, 0.85, 0.1, steps);
+    const Placement placement = kPlacements[draw(0, 2)];
+    Buffer<float> gradient(g, placement);
+    gradient.freeze();
+    for (const std::string& isa : available_isas()) {
+        set_isa(isa);
+        std::snprintf(current, sizeof current, "muon on %s: %ld x %ld, %ld steps\n", isa.c_str(), rows, columns, steps);
+        Buffer<float> parameter(w, placement), buffer(m, placement);
+        muon({rows, columns, parameter.data(), buffer.data(), gradient.data(), 0.5, 0.85, 0.1, steps});
+        const std::vector<float> got = parameter.values(), got_m = buffer.values();
+        bool close = true;
+        for (size_t i = 0; i < got.size(); ++i)
+            close &= std::fabs(got_m[i] - expected_m[i]) <= 1e-6 && std::fabs(got[i] - expected[i]) <= 2e-4;
+        require(close, "the update is inaccurate");
+    }
+}
+
 // --- bfloat16 -------------------------------------------------------------------------------------------------------
 
 // Every bfloat16 comes back unchanged, and between each two of one sign, what lies in the lower half goes down, what
@@ -334,6 +390,7 @@ int main(int argc, char** argv) {
         check_normals<float>("float32");
         check_normals<double>("float64");
         check_normals<bfloat16>("bfloat16");
+        check_muon();
     }
     std::printf("%d problems agree on", 3 * problems);
     for (const std::string& isa : available_isas()) std::printf(" %s", isa.c_str());
