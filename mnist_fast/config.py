@@ -86,6 +86,7 @@ class Config(Recipe):
         precision: ``fp32``, or the lower one of autocast: ``bf16``, ``fp16``.
         compile: train through ``torch.compile``.
         cuda_graph: on a GPU, replay the training step as one CUDA graph, where nothing in it prevents that.
+        replay: on a CPU, record a training step's operators once and replay them, where nothing in it prevents that.
         deterministic: ``torch.use_deterministic_algorithms``: an operation that may differ from run to run is an error.
         log_every: batches between two records of the running loss.
         save_every: steps between two saves within an epoch; None: only at the end of each epoch.
@@ -112,6 +113,7 @@ class Config(Recipe):
     precision: str = "fp32"
     compile: bool = False
     cuda_graph: bool = True
+    replay: bool = True
     deterministic: bool = False
     log_every: int = 100
     save_every: int | None = None

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mnist_fast.errors import MnistFastError
+from mnist_fast.tape import also_when_replayed
 
 
 class CrossEntropy:
@@ -57,9 +58,13 @@ class LossWindow:
         device: where the losses are.
         optimizers: those that will be told, if deferred.
         deferred: read the losses in a block. Not beside a gradient scaler, which uses ``found_inf`` itself.
+
+    Attributes:
+        step: number of the step under way, counted from 1, as errors name it.
     """
 
     def __init__(self, device: torch.device, optimizers: list[Optimizer], *, deferred: bool) -> None:
+        self.step = 1
         self._values: list[float] = []
         self._pending: list[Tensor] = []
         self._found_inf: Tensor | None = None
@@ -68,26 +73,29 @@ class LossWindow:
             for optimizer in optimizers:
                 optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
-    def guard(self, loss: Tensor, step: int) -> None:
-        """Stop the update of ``step`` (counted from 1) if its loss is not finite; nothing waits for a GPU here.
+    def guard(self, loss: Tensor) -> None:
+        """Stop the update of the step if its loss is not finite; nothing waits for a GPU here.
 
         Raises:
             NonFiniteLossError: it is not finite (if deferred, that comes from :meth:`values`).
         """
         if self._found_inf is None:
-            self._values.append(_finite(loss.item(), step))
+            also_when_replayed(self._look, loss)
         else:
             self._found_inf.copy_(torch.maximum(self._found_inf, (~loss.detach().isfinite()).float()))
+
+    def _look(self, loss: Tensor) -> None:
+        self._values.append(_finite(loss.item(), self.step))
 
     def add(self, loss: Tensor) -> None:
         """Take the loss of a step that was guarded. The tensor itself may be overwritten afterwards."""
         if self._found_inf is not None:
             self._pending.append(loss.detach().clone())
 
-    def values(self, step: int) -> list[float]:
-        """The window's losses, ``step`` being that of the last. Raises NonFiniteLossError: one is not finite."""
+    def values(self) -> list[float]:
+        """The window's losses, the last being that of ``step``. Raises NonFiniteLossError: one is not finite."""
         if self._pending:
-            first = step - len(self._pending) + 1
+            first = self.step - len(self._pending) + 1
             for number, value in enumerate(torch.stack(self._pending).tolist()):
                 self._values.append(_finite(value, first + number))
             self._pending.clear()

@@ -22,19 +22,20 @@ from mnist_fast.devices import (
     synchronize,
 )
 from mnist_fast.errors import InterruptedRunError, UsageError
-from mnist_fast.evaluation import Evaluation
+from mnist_fast.evaluation import Evaluation, Predict
 from mnist_fast.feeding import Feed
 from mnist_fast.finetune import frozen_features, split_frozen
-from mnist_fast.graphs import CudaRecorder, Graphed
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.objective import Objective
 from mnist_fast.parallel import ALONE, Workers
 from mnist_fast.progress import Reporter
+from mnist_fast.recording import Recorded
 from mnist_fast.runs import RunDirectory, Weights
 from mnist_fast.schedules import learning_rate_factor
 from mnist_fast.selection import MEASURES, Selection, measures
 from mnist_fast.starting_point import starting_point
+from mnist_fast.stepping import TrainingStep, recorder_for
 from mnist_fast.tensorboard import TensorBoard, check_tensorboard
 from mnist_fast.training_state import Counters, changes, random_state, seed_process, set_random_state
 from mnist_fast.updating import Updater
@@ -145,7 +146,9 @@ class Trainer:
         if config.tensorboard:
             check_tensorboard()
         self.updater = Updater(config, self.model, device, scaled=config.precision == "fp16")
-        recorded = self._graphed if self._records_graphs() else None
+        self.recorder = recorder_for(config, device, workers)
+        # A test pass is a few large batches: only on a GPU does starting its kernels take time.
+        recorded = self._recorded if self.recorder is not None and device.type == "cuda" else None
         self.selection = Selection(dataset, self.spec, config.precision, device, workers, config.patience, recorded)
         if config.patience is not None and self.selection.part == "test":
             reporter.note("--patience looks at the test images; --val-fraction 0.1 would hold others out for it")
@@ -179,8 +182,7 @@ class Trainer:
             self.run.begin(self.config, self.model)
         self.board = TensorBoard(self.run.path, counters.step) if self.run and self.config.tensorboard else None
         self._report_start()
-        self.objective = self._objective()
-        self._step = self._recorded_step() if self._records_graphs() else self._plain_step
+        self._step = TrainingStep(self._objective(), self.updater, self.window, self.recorder, self.reporter.warn)
         while not self._finished():
             self._train_epoch(received_signal)
             self._end_epoch()
@@ -241,7 +243,7 @@ class Trainer:
                 self._close_window(epoch, done)
             due = self.counters.step % save_every == 0
             if done < self.steps_per_epoch and (due or self._signal(received_signal) is not None):
-                self.window.values(self.counters.step)
+                self.window.values()
                 self._add_seconds(clock)
                 self._save(best=False)
                 self._leave_on(received_signal)
@@ -250,31 +252,16 @@ class Trainer:
 
     def _train_step(self, inputs: Tensor, targets: Tensor, count: int) -> None:
         """One step on ``count`` images, of which these are the share of this process."""
+        self.window.step = self.counters.step + 1
         self.updater.set_rates(self._learning_rate_factor(self.counters.step))
         self.window.add(self._step(inputs, targets, count))
         self.updater.average()
         self.counters.step += 1
         self.counters.images_seen += count
 
-    def _plain_step(self, inputs: Tensor, targets: Tensor, count: int) -> Tensor:
-        self.updater.clear()
-        loss = self.objective.backward(inputs, targets, count)
-        self.window.guard(loss, self.counters.step + 1)  # stops here where it is not finite
-        self.updater.update()
-        return loss
-
-    def _records_graphs(self) -> bool:
-        config = self.config
-        recordable = self.workers.alone and not config.compile and not self.updater.scaled
-        return config.cuda_graph and self.device.type == "cuda" and recordable
-
-    def _recorded_step(self) -> Callable[[Tensor, Tensor, int], Tensor]:
-        self.updater.keep_rates_in_tensors()
-        step = self._graphed(lambda inputs, targets: self._plain_step(inputs, targets, len(targets)))
-        return lambda inputs, targets, _: step(inputs, targets)
-
-    def _graphed(self, function: Callable[..., Tensor]) -> Graphed:
-        return Graphed(function, CudaRecorder(self.device), self.reporter.warn)
+    def _recorded(self, function: Predict) -> Predict:
+        assert self.recorder is not None
+        return Recorded(function, self.recorder, self.reporter.warn)
 
     def _learning_rate_factor(self, step: int) -> float:
         config = self.config
@@ -293,7 +280,7 @@ class Trainer:
         self.counters.epoch_seconds += seconds
 
     def _close_window(self, epoch: int, batch: int) -> None:
-        losses = self.window.values(self.counters.step)
+        losses = self.window.values()
         self.counters.epoch_loss += sum(losses)
         record = {
             "event": "loss",
@@ -382,7 +369,7 @@ class Trainer:
             "model": self.model.state_dict(),
             **self.updater.state_dict(),
             "rng": random_states,
-            "window": self.window.values(self.counters.step),
+            "window": self.window.values(),
             "environment": self._environment(),
             **asdict(self.counters),
         }

@@ -50,7 +50,10 @@ class Updater:
         """Where a recorded :meth:`update` finds them when it is replayed."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = torch.tensor(float(group["lr"]), device=group["params"][0].device)
+                device = group["params"][0].device
+                # On a CPU in Python's own precision: the update is then the same to the bit.
+                dtype = torch.float64 if device.type == "cpu" else torch.float32
+                group["lr"] = torch.tensor(float(group["lr"]), device=device, dtype=dtype)
 
     def set_rates(self, factor: float) -> None:
         """``factor`` times the base learning rates, for the updates that follow."""

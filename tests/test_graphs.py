@@ -1,9 +1,8 @@
-"""Recorded work. Without a GPU a stand-in does as a CUDA graph: nothing when it records, all of it at each replay, on
-the memory that the recording saw."""
+"""Training in CUDA graphs; without a GPU, on the CPU with a stand-in for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,78 +10,41 @@ import torch
 from tiny import tiny_config, tiny_dataset
 from torch import Tensor
 
-from mnist_fast import graphs, training
-from mnist_fast.graphs import WARM_UP_CALLS, CudaRecorder, Graphed
+from mnist_fast import training
+from mnist_fast.graphs import CudaRecorder
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.progress import Reporter
+from mnist_fast.recording import Function, Recording
 from mnist_fast.runs import RunDirectory
 from mnist_fast.training import train
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))
 
 
-class StandIn:
+class StandIn(CudaRecorder):
+    """Captures nothing: each replay does the work, on the memory that the recording saw."""
+
     def __init__(self, *_: object) -> None:
-        self.replays = 0
+        pass
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
-        return work()
+    def run(self, function: Function, *arguments: Tensor) -> Tensor:
+        return function(*arguments)
 
-    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        result = torch.empty(0)
+    def record(self, function: Function, *arguments: Tensor) -> Recording:
+        places, result = [torch.empty_like(argument) for argument in arguments], torch.empty(0)
 
-        def replay() -> None:
-            self.replays += 1
-            result.set_(work().detach())
+        def replay(*arguments: Tensor) -> Tensor:
+            for place, argument in zip(places, arguments, strict=True):
+                place.copy_(argument)
+            return result.set_(function(*places).detach())
 
-        return replay, result
-
-
-class Broken(StandIn):
-    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
-
-
-def nobody(reason: str) -> None:
-    raise AssertionError(reason)
-
-
-def test_a_recorded_function_gives_what_it_would_give() -> None:
-    recorder, total = StandIn(), torch.zeros(())
-
-    def add(values: Tensor) -> Tensor:
-        return total.add_(values.sum())
-
-    graphed = Graphed(add, recorder, nobody)
-    for count in range(1, 8):
-        assert graphed(torch.ones(2)) == 2 * count
-    assert recorder.replays == 7 - WARM_UP_CALLS
-    assert graphed(torch.ones(3)) == 17  # another shape runs as it is
-    assert recorder.replays == 7 - WARM_UP_CALLS
-    assert graphed(torch.ones(2)) == 19
-
-
-def test_the_shapes_of_the_first_call_are_recorded() -> None:
-    """Not those of an epoch's last batch, whenever it comes."""
-    recorder = StandIn()
-    graphed = Graphed(lambda values: values.sum(), recorder, nobody)
-    sizes = [4] * WARM_UP_CALLS + [3, 4, 4, 3]
-    assert [int(graphed(torch.ones(size))) for size in sizes] == sizes
-    assert recorder.replays == 2
-
-
-def test_what_cannot_be_recorded_runs_as_it_is() -> None:
-    warnings: list[str] = []
-    graphed = Graphed(lambda values: values.sum(), Broken(), warnings.append)
-    assert [int(graphed(torch.tensor([count]))) for count in range(8)] == list(range(8))
-    assert warnings == ["no CUDA graph (operation not permitted when stream is capturing); going on without one"]
+        return Recording(replay(*arguments), replay)
 
 
 @pytest.fixture
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on the CPU the way it is done on a GPU."""
-    monkeypatch.setattr(training, "CudaRecorder", StandIn)
-    monkeypatch.setattr(training.Trainer, "_records_graphs", lambda _: True)
+    monkeypatch.setattr(training, "recorder_for", StandIn)
     monkeypatch.setattr(
         training, "LossWindow", lambda device, optimizers, **_: LossWindow(device, optimizers, deferred=True)
     )
@@ -92,7 +54,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9, "clip_grad_norm": 0.5, "schedule": "cosine"}, {"accumulate": 2}])
 def test_recorded_steps_train_as_plain_ones(optimizer: str, options: dict, request: pytest.FixtureRequest) -> None:
     config = tiny_config(optimizer=optimizer, lr=1e-2, batch_size=10, epochs=3, **options)  # the last batch is smaller
-    plain = train(config, tiny_dataset()).model.state_dict()
+    plain = train(replace(config, replay=False), tiny_dataset()).model.state_dict()
     request.getfixturevalue("on_a_gpu")
     recorded = train(config, tiny_dataset()).model.state_dict()
     for name, expected in plain.items():  # the rate is a float32 now
@@ -152,6 +114,16 @@ def test_graphs_change_nothing(device: str, optimizer: str) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_cuda_graph_is_replayed() -> None:
     total = torch.zeros((), device="cuda")
-    graphed = Graphed(lambda values: total.add_(values.sum()), CudaRecorder(torch.device("cuda", 0)), nobody)
-    assert [float(graphed(torch.full((2,), 1.0, device="cuda"))) for _ in range(6)] == [2, 4, 6, 8, 10, 12]
-    assert graphs.WARM_UP_CALLS < 6
+    recorder, ones = CudaRecorder(torch.device("cuda", 0)), torch.ones(2, device="cuda")
+    result, replay, reason = recorder.record(lambda values: total.add_(values.sum()), ones)
+    assert replay is not None, reason
+    assert [float(result), float(replay(ones)), float(replay(2 * ones))] == [2, 4, 8]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_what_no_cuda_graph_can_hold_runs_as_it_is() -> None:
+    recorder, ones = CudaRecorder(torch.device("cuda", 0)), torch.ones(2, device="cuda")
+    result, replay, reason = recorder.record(lambda values: values * values.sum().item(), ones)
+    assert replay is None
+    assert reason
+    assert result.tolist() == [2, 2]

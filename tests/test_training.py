@@ -246,11 +246,12 @@ def test_a_test_loss_that_is_no_number_is_never_saved(tmp_path: Path, monkeypatc
 
 def test_loss_window_that_looks_at_once() -> None:
     window = LossWindow(torch.device("cpu"), [], deferred=False)
-    window.guard(torch.tensor(1.5), 1)
-    assert window.values(1) == [1.5]
+    window.guard(torch.tensor(1.5))
+    assert window.values() == [1.5]
+    window.step = 2
     for value in (float("nan"), float("inf")):
         with pytest.raises(NonFiniteLossError, match=f"became {value} in step 2"):
-            window.guard(torch.tensor(value), 2)
+            window.guard(torch.tensor(value))
 
 
 def _defer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ class Subject:
         forward: ``module`` as the mode runs it.
         input: in the mode's memory format; a leaf that requires a gradient where the network needs one.
         labels: int64 (N,) classes.
+        precision: ``fp32``, or that of autocast in ``forward``.
     """
 
     mode: str
@@ -34,6 +35,7 @@ class Subject:
     forward: Callable[[Tensor], Tensor]
     input: Tensor
     labels: Tensor
+    precision: str = "fp32"
 
     def clear_gradients(self) -> None:
         self.input.grad = None
@@ -50,7 +52,7 @@ def build_subject(case: Case, mode: Mode, precision: str) -> Subject:
     if mode.compiled:
         # fullgraph: a graph break, or torch's recompilation limit, would silently time eager code as compiled.
         run = torch.compile(module, fullgraph=True, dynamic=False)
-    return Subject(mode.name, module, _in_precision(run, precision), value, case.labels)
+    return Subject(mode.name, module, _in_precision(run, precision), value, case.labels, precision)
 
 
 def _in_precision(run: Callable[[Tensor], Tensor], precision: str) -> Callable[[Tensor], Tensor]:

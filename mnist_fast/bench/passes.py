@@ -10,9 +10,15 @@ from torch import Tensor
 
 from mnist_fast.bench.config import MODES
 from mnist_fast.bench.modes import Subject
-from mnist_fast.losses import CrossEntropy
-from mnist_fast.optim import build_optimizers, clear_gradients, step
+from mnist_fast.config import make_config
+from mnist_fast.errors import MnistFastError
+from mnist_fast.losses import LossWindow
+from mnist_fast.objective import Objective
+from mnist_fast.optim import Muon, build_optimizers
+from mnist_fast.parallel import ALONE
 from mnist_fast.recipes import RECIPES
+from mnist_fast.stepping import TrainingStep, recorder_for
+from mnist_fast.updating import Updater
 
 Call = Callable[[], object]
 
@@ -33,22 +39,22 @@ def forward_backward(subject: Subject) -> Call:
     return call
 
 
-def training_step(subject: Subject, arch: str) -> Call:
-    """Clear the gradients, forward pass, loss, backward pass and optimizer step of the network's own recipe.
+def stock_step(subject: Subject, arch: str) -> Call:
+    """A training step as one writes it with torch alone: ``zero_grad()``, forward, loss, ``backward()``, ``step()``.
 
-    A stock mode is what one writes with torch alone: its loss, ``zero_grad()`` and ``step()``. A fused mode takes the
-    calls that our trainer takes in their places.
-
-    The learning rate is 0: the arithmetic is the same, and every step finds the parameters that were checked, however
-    many steps the modes have done. Trained on one batch over and over, the loss would vanish.
+    The optimizers are those of the network's recipe. The learning rate is 0: the arithmetic is the same, and every step
+    finds the parameters that were checked, however many steps the modes have done. Trained on one batch over and over,
+    the loss would vanish.
     """
     recipe = RECIPES[arch]
     optimizers = build_optimizers(recipe, subject.module)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 0.0
+            if isinstance(optimizer, Muon):
+                group["fused"] = False
 
-    def stock_step() -> None:
+    def call() -> None:
         for optimizer in optimizers:
             optimizer.zero_grad()
         output = subject.forward(subject.input).float()
@@ -56,17 +62,30 @@ def training_step(subject: Subject, arch: str) -> Call:
         for optimizer in optimizers:
             optimizer.step()
 
-    if not MODES[subject.mode].fused:
-        return stock_step
+    return call
 
-    loss = CrossEntropy(subject.forward(subject.input).shape[1], recipe.label_smoothing, subject.input.device)
 
-    def fused_step() -> None:
-        clear_gradients(optimizers)
-        loss(subject.forward(subject.input).float(), subject.labels).backward()
-        step(optimizers)
+def trainer_step(subject: Subject, arch: str) -> Call:
+    """The same as our trainer does it: all that it does for a step once it has the batch."""
+    device = subject.input.device
+    config = make_config({"arch": arch, "precision": subject.precision, "compile": MODES[subject.mode].compiled})
+    updater = Updater(config, subject.module, device, scaled=False)
+    window = LossWindow(device, updater.optimizers, deferred=device.type == "cuda")
+    classes = subject.forward(subject.input).shape[1]
+    objective = Objective(config, subject.module, classes, device, ALONE, updater.backward)
+    step = TrainingStep(objective, updater, window, recorder_for(config, device, ALONE), _refuse)
+    count = len(subject.labels)
 
-    return fused_step
+    def call() -> None:
+        window.restart()
+        updater.set_rates(0.0)
+        window.add(step(subject.input, subject.labels, count))
+
+    return call
+
+
+def _refuse(reason: str) -> None:
+    raise MnistFastError(f"the step to be timed is not the trainer's: {reason}")
 
 
 def inference(subject: Subject) -> Callable[[], Tensor]:
@@ -84,7 +103,7 @@ def prepare(name: str, subject: Subject, arch: str) -> Call:
     subject.module.train(name != "inference")
     subject.clear_gradients()
     if name == "step":
-        return training_step(subject, arch)
+        return (trainer_step if MODES[subject.mode].fused else stock_step)(subject, arch)
     return {"forward": forward, "forward_backward": forward_backward, "inference": inference}[name](subject)
 
 

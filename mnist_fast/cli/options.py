@@ -106,6 +106,9 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "cuda_graph": click.option(
         "--cuda-graph/--no-cuda-graph", default=None, help="On a GPU, replay each step as one CUDA graph. [default: on]"
     ),
+    "replay": click.option(
+        "--replay/--no-replay", default=None, help="On a CPU, record a step's operators and replay them. [default: on]"
+    ),
     "deterministic": click.option(
         "--deterministic/--no-deterministic",
         default=None,
@@ -180,6 +183,7 @@ RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc"]
 RUN += [
     "compile",
     "cuda_graph",
+    "replay",
     "deterministic",
     "tensorboard",
     "output",

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 _PLAIN = frozenset((Tensor, torch.nn.Parameter, type(None)))
+_shortcuts_recorded = False
+
+
+@contextmanager
+def shortcuts_recorded() -> Iterator[None]:
+    """Within it, a dispatch mode is not taken for an observer: it is ours, and wants what the shortcuts do."""
+    global _shortcuts_recorded
+    _shortcuts_recorded = True
+    try:
+        yield
+    finally:
+        _shortcuts_recorded = False
 
 
 def transformed() -> bool:
@@ -23,7 +38,7 @@ def observed(*tensors: Tensor | None) -> bool:
     return (
         traced()
         or transformed()
-        or torch._C._len_torch_dispatch_stack() > 0
+        or (torch._C._len_torch_dispatch_stack() > 0 and not _shortcuts_recorded)
         or torch._C._len_torch_function_stack() > 0
         or not _PLAIN.issuperset(map(type, tensors))
     )
