@@ -5,35 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from bench_rows import RESULTS, report, row
 from click.testing import CliRunner, Result
 from rich.console import Console
 
 from mnist_fast.bench import runner
 from mnist_fast.bench.comparison import print_comparison
-from mnist_fast.bench.environment import environment
 from mnist_fast.bench.recorded import changes, read_report
 from mnist_fast.cli import main
 from mnist_fast.errors import UsageError
-
-RESULTS = sorted((Path(__file__).resolve().parent.parent / "bench/results").glob("*p*[26].json"))
-
-
-def row(ratio: float | None = 2.0, error: float | None = 0.1, **changed: Any) -> dict[str, Any]:
-    known = ratio is not None and error is not None
-    return {
-        "arch": "cnn", "layer": "network", "mode": "fused", "pass": "step", "batch_size": 64, "precision": "fp32",
-        "device": "cpu", "threads": 2, "median_ms": 10.0, "p5_ms": 9.0, "p95_ms": 11.0, "repeats": 9,
-        "images_per_second": 6400.0, "peak_bytes": 100, "ratio_vs_best_stock": ratio,
-        "ratio_low": ratio - error if known else None, "ratio_high": ratio + error if known else None, **changed,
-    }  # fmt: skip
-
-
-def report(*rows: dict[str, Any]) -> dict[str, Any]:
-    return runner.BenchReport(environment(torch.device("cpu")), list(rows)).to_json()
 
 
 @pytest.fixture

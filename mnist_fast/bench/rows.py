@@ -29,3 +29,7 @@ def timing_columns(seconds: Samples, stock: Sequence[Samples], images: float) ->
         "ratio_low": ratio and ratio.low,
         "ratio_high": ratio and ratio.high,
     }
+
+
+def in_words(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"

@@ -12,6 +12,7 @@ import torch
 from mnist_fast.bench import passes
 from mnist_fast.bench.agreement import Oracle
 from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
+from mnist_fast.bench.command import command_line
 from mnist_fast.bench.config import MODES, BenchConfig
 from mnist_fast.bench.environment import environment, watched
 from mnist_fast.bench.memory import peak_bytes
@@ -36,11 +37,13 @@ class BenchReport:
             ratio is the lowest median of the stock modes over this one's, so above 1 is faster than stock; between
             ``ratio_low`` and ``ratio_high`` lies its 95% interval; ``None`` where no stock mode ran.
         unavailable: modes that this machine cannot run, with the reason in one line.
+        reproduce: the command that repeats it.
     """
 
     environment: dict[str, Any]
     results: list[Row] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
+    reproduce: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {"command": "bench", **asdict(self)}
@@ -48,7 +51,7 @@ class BenchReport:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> BenchReport:
         """The inverse of :meth:`to_json`."""
-        return cls(value["environment"], value["results"], value.get("unavailable", {}))
+        return cls(value["environment"], value["results"], value.get("unavailable", {}), value.get("reproduce"))
 
 
 def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: None) -> BenchReport:
@@ -64,7 +67,7 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     """
     device = resolve_device(config.device)
     check_precision(config.precision, device)
-    report = BenchReport(environment(device))
+    report = BenchReport(environment(device), reproduce=command_line("bench", config))
     report.environment["threads"] = max(config.threads, default=torch.get_num_threads())
     with watched(report.environment):
         for threads in config.threads or (None,):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_fast.bench.command import command_line
 from mnist_fast.bench.contest import ANCHOR, ENTRANTS, OURS, Entrant, SpeedrunConfig
 from mnist_fast.bench.environment import environment
 from mnist_fast.bench.rows import Row, timing_columns
@@ -61,10 +62,12 @@ class SpeedrunReport:
             whole run), ``setup_ms steps_ms test_ms`` (medians), ``accuracy`` (mean over the seeds, 0..1),
             ``accuracy_low accuracy_high`` (Student's 95% interval of that mean) and ``accuracy_std``.
         runs: every single one.
+        reproduce: the command that repeats it.
     """
 
     environment: dict[str, Any]
     dataset: str
+    reproduce: str
     results: list[Row] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 
@@ -89,7 +92,8 @@ def run_speedrun(
     device = resolve_device(config.device)
     check_precision(config.precision, device)
     with torch_settings(device, config.threads):
-        report = SpeedrunReport(environment(device), dataset.name)
+        again = command_line("speedrun", config, dataset=dataset.name)
+        report = SpeedrunReport(environment(device), dataset.name, again)
         entrants = {name: ENTRANTS[name] for name in config.modes}
         for entrant in entrants.values():
             _warm_up(entrant, training_config(entrant, config, config.first_seed), dataset)

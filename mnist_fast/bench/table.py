@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mnist_fast.bench import noise
 from mnist_fast.bench.config import MODES
+from mnist_fast.bench.rows import in_words
 
 if TYPE_CHECKING:
     from mnist_fast.bench.rows import Row
@@ -89,7 +90,7 @@ def _table(rows: list[Row]) -> Table:
 
 def _title(rows: list[Row]) -> str:
     row = rows[0]
-    threads = f", {row['threads']} thread{'s' * (row['threads'] > 1)}" if row["device"] == "cpu" else ""
+    threads = f", {in_words(row['threads'])}" if row["device"] == "cpu" else ""
     title = (
         f"{row['arch']}, batch {row['batch_size']}, {row['precision']}, {row['device']}{threads}: median milliseconds"
     )

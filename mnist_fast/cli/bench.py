@@ -73,6 +73,9 @@ def comma_list(item: Any) -> Callable[[str], tuple[Any, ...]]:
 @click.option("--json", "as_json", is_flag=True, help="End standard output with one line of JSON.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the same JSON to a file.")
 @click.option(
+    "--report", "page", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with charts."
+)
+@click.option(
     "--against", type=click.Path(path_type=Path), metavar="FILE.json", help="Say what changed since that --output."
 )
 @click.option(
@@ -84,7 +87,13 @@ def comma_list(item: Any) -> Callable[[str], tuple[Any, ...]]:
 )
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 def command(
-    as_json: bool, output: Path | None, against: Path | None, recorded: Path | None, quiet: bool, **options: Any
+    as_json: bool,
+    output: Path | None,
+    page: Path | None,
+    against: Path | None,
+    recorded: Path | None,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Compare the fused blocks with stock PyTorch, side by side in one process.
 
@@ -108,17 +117,22 @@ def command(
     from mnist_fast.bench.recorded import read_report
     from mnist_fast.bench.runner import BenchReport, run_bench
     from mnist_fast.bench.table import print_report
+    from mnist_fast.files import write_atomically
 
     def progress(line: str) -> None:
         if not quiet:  # plain lines on terminals too: a spinner's thread would run into the measurements
             click.echo(line, err=True)
 
     earlier = None if against is None else read_report(against, "bench")
-    if output is not None:
-        check_writable(output)
+    for path in filter(None, (output, page)):
+        check_writable(path)
     report = run_bench(config, progress) if recorded is None else BenchReport.from_json(read_report(recorded, "bench"))
     if output is not None:
         write_json(output, report.to_json())
+    if page is not None:
+        from mnist_fast.bench.bench_page import bench_page  # brings matplotlib
+
+        write_atomically(page, bench_page(report.to_json()))
     print_report(report)
     if earlier is not None:
         click.echo()

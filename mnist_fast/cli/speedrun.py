@@ -37,12 +37,16 @@ from mnist_fast.recipes import LADDER, RECIPES
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Of every mode.  [default: fp32]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's choice]")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the JSON to a file, too.")
+@click.option(
+    "--report", "page", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with charts."
+)
 @options(*PRINT)
 def command(
     dataset: str | None,
     data_dir: str | None,
     offline: bool | None,
     output: Path | None,
+    page: Path | None,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -68,18 +72,23 @@ def command(
     from mnist_fast.bench.speedrun import run_speedrun
     from mnist_fast.bench.speedrun_table import print_speedrun
     from mnist_fast.data import load_dataset
+    from mnist_fast.files import write_atomically
 
     def progress(line: str) -> None:
         if not quiet:
             click.echo(line, err=True)
 
-    if output is not None:
-        check_writable(output)
+    for path in filter(None, (output, page)):
+        check_writable(path)
     data = load_dataset(dataset or "auto", data_dir, offline=bool(offline), progress=progress)
     progress(data.source)
     report = run_speedrun(config, data, progress)
     if output is not None:
         write_json(output, report.to_json())
+    if page is not None:
+        from mnist_fast.bench.speedrun_page import speedrun_page  # brings matplotlib
+
+        write_atomically(page, speedrun_page(report.to_json()))
     print_speedrun(report)
     if as_json:
         click.echo(json.dumps(report.to_json()))
