@@ -20,12 +20,13 @@ from mnist_fast.errors import UsageError
 from mnist_fast.inspection import LayerView, look_inside
 from mnist_fast.ops.geometry import pair
 from mnist_fast.pictures import prepare
+from mnist_fast.pictures.preparing import SIDE
 from mnist_fast.pictures.reading import decode
 from mnist_fast.prediction import class_names, class_probabilities
 from mnist_fast.progress import Reporter
 from mnist_fast.runs import newest_run
 
-_SIDE = 280  # pixels, of the page's drawings; larger ones are reduced to it
+_DRAWING_SIDE = 280  # pixels, of the page's drawings; larger ones are reduced to it
 _MOST_MAPS = 32  # of a layer
 
 
@@ -69,7 +70,7 @@ class Network:
             DataError: no picture, a damaged one, one of more than 16 megapixels, or one that shows nothing.
         """
         picture = decode(io.BytesIO(drawing), lambda image: image.convert("L"), name="drawing.png")
-        picture.thumbnail((_SIDE, _SIDE))
+        picture.thumbnail((_DRAWING_SIDE, _DRAWING_SIDE))
         prepared = torch.from_numpy(prepare(np.asarray(picture), invert="yes"))
         (probabilities,) = class_probabilities(self.model, prepared[None], self.checkpoint.spec, self.precision)
         answer = {"probabilities": probabilities.tolist(), "input": prepared.flatten().tolist()}
@@ -129,4 +130,6 @@ def load_networks(
             reporter.note(f"{loaded.path}: {loaded.note}")
         model = loaded.build(fused=backend == "fused").to(target).eval()
         networks.append(Network(str(name), loaded, model, precision))
+        # The first call of a process allocates and, on a GPU, loads libraries: not while somebody draws.
+        class_probabilities(model, torch.zeros((1, SIDE, SIDE), dtype=torch.uint8), loaded.spec, precision)
     return networks

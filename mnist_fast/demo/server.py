@@ -87,6 +87,8 @@ class _RefusedError(MnistFastError):
 class _Handler(BaseHTTPRequestHandler):
     server: DemoServer
     protocol_version = "HTTP/1.1"  # one connection for all of a stroke's drawings
+    # Headers and content go out in one piece, and at once: or the system might wait for an acknowledgement in between.
+    wbufsize, disable_nagle_algorithm = -1, True
     timeout = 60  # seconds without a byte, after which a connection ends
 
     def do_GET(self) -> None:

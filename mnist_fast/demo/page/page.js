@@ -54,7 +54,7 @@ function showAnswer(answer) {
   const name = answer ? networks[element("network").value].classes[likeliest] : "";
   element("label").textContent = name || "–";
   element("label").classList.toggle("long", name.length > 3);
-  element("certainty").textContent = answer ? percent(probabilities[likeliest]) : "Nothing drawn yet";
+  element("certainty").textContent = answer ? percent(probabilities[likeliest]) : "";
   showInput(answer?.input ?? []);
   showLayers(element("layers"), answer?.layers ?? []);
 }
