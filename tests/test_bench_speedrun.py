@@ -97,6 +97,7 @@ def test_entrants_are_trained_as_they_say(trained: list) -> None:
         entrant, model, seen = ENTRANTS[name], call["model"], []
         assert any(isinstance(module, ConvReLUMaxPool2d) for module in model.modules()) == entrant.fused
         assert call["config"].arch == ("speedrun" if entrant.ours else "anchor")
+        assert call["config"].replay == entrant.fused
         model[1].register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
         images = torch.rand(2, 28, 28, 1).permute(0, 3, 1, 2)  # as the trainer makes them
         assert torch.equal(model(images), model(images.contiguous()))

@@ -117,6 +117,7 @@ def training_config(entrant: Entrant, config: SpeedrunConfig, seed: int) -> Conf
         {
             **network,
             "backend": "fused" if entrant.fused else "stock",
+            "replay": entrant.fused,  # PyTorch alone does not record steps on a CPU
             "seed": seed,
             "device": config.device,
             "precision": config.precision,
