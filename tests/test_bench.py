@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from mnist_fast.bench import modes, noise, passes, runner, timing
 from mnist_fast.bench.agreement import Oracle
 from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
 from mnist_fast.bench.config import DEFAULT_MODES, MODES, PASSES, BenchConfig
-from mnist_fast.bench.environment import environment, watched
+from mnist_fast.bench.environment import environment
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.runner import BenchReport, run_bench
@@ -570,32 +569,22 @@ class TestNoise:
         (line,) = noise.notes(machine, rows)
         assert line.startswith("2 of 3 ratios are not known to ±5% (the worst to ±25%): repeat")
         assert noise.notes(machine, rows[:1]) == []
-        assert (
-            "had this process's processor for 30% of the time" in noise.notes(machine | {"waited_fraction": 0.3}, [])[0]
-        )
-        assert "load average 3" in noise.notes(machine | {"waited_fraction": None, "load_average": 3}, [])[0]
+        (line,) = noise.notes(machine | {"waited_fraction": 0.3}, [])
+        assert line.startswith("for 30% of the timed seconds others had this process's processor")
+        (line,) = noise.notes(machine | {"waited_fraction": None, "load_average": 3}, [])
+        assert "load average 3" in line
 
-    def test_waiting_for_a_processor_is_seen(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        scheduler, clock = tmp_path / "schedstat", iter((10.0, 14.0))
-        scheduler.write_text("5000000000 1000000000 7\n")
-        monkeypatch.setattr(noise, "_SCHEDULER", scheduler)
-        monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-        machine: dict[str, float] = {}
-        with watched(machine):
-            scheduler.write_text("6000000000 2000000000 9\n")
-        assert machine == {"waited_fraction": 0.25}
-
-    @pytest.mark.parametrize("content", [None, "", "nonsense here"])
-    def test_a_system_that_does_not_tell(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
-    ) -> None:
-        if content is not None:
-            (tmp_path / "schedstat").write_text(content)
-        monkeypatch.setattr(noise, "_SCHEDULER", tmp_path / "schedstat")
-        machine: dict[str, float] = {}
-        with watched(machine):
-            pass
-        assert machine == {"waited_fraction": None}
+    def test_waiting_for_a_processor_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        wall, running = iter((10.0, 14.0, 20.0, 26.0)), iter((1.0, 4.0, 4.0, 8.5))
+        monkeypatch.setattr(time, "perf_counter", lambda: next(wall))
+        monkeypatch.setattr(time, "thread_time", lambda: next(running))
+        waiting = noise.Waiting()
+        assert waiting.fraction(CPU) is None
+        for _ in range(2):
+            with waiting.watched():
+                pass
+        assert waiting.fraction(CPU) == 0.25  # 7.5 of 10 seconds
+        assert waiting.fraction(torch.device("cuda")) is None
 
 
 class TestScaling:
@@ -617,6 +606,7 @@ class TestScaling:
             (t, arch, mode) for t in (1, 2) for arch in ("overhead", "lenet") for mode in ("eager", "fused")
         ]
         assert report.environment["threads"] == 2
+        assert 0 <= report.environment["waited_fraction"] < 1
 
     def test_the_overhead_case_is_tiny_and_its_modes_agree(self) -> None:
         (case,) = build_overhead_cases(device=CPU)

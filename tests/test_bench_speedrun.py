@@ -162,6 +162,7 @@ def test_it_is_json_and_says_what_the_times_include(report: SpeedrunReport) -> N
     assert len(value["runs"]) == 9
     assert "normalising every" in value["included"]
     assert "warm-up" in value["not_included"]
+    assert 0 <= value["environment"]["waited_fraction"] < 1
 
 
 def test_the_table_fits(report: SpeedrunReport) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
 import torch
 
 from mnist_fast.backend import backend_info
-from mnist_fast.bench.noise import waited_seconds
 from mnist_fast.machine import cores, memory_bytes, processor
 from mnist_fast.version import __version__
 
@@ -35,12 +31,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "mnist_fast": __version__,
         "backend": backend_info(),
     }
-
-
-@contextmanager
-def watched(environment: dict[str, Any]) -> Iterator[None]:
-    """Adds ``waited_fraction``: the share of the time inside in which other programs had this thread's processor."""
-    start, before = time.perf_counter(), waited_seconds()
-    yield
-    after, seconds = waited_seconds(), time.perf_counter() - start
-    environment["waited_fraction"] = None if before is None or after is None else round((after - before) / seconds, 4)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from mnist_fast.bench.statistics import Samples, speedup
 
 NARROW = 0.01  # measuring stops where every ratio is known to ±1%
 WIDE = 0.05  # ratios that are not known to ±5% are pointed out
-WAITED = 0.02  # so is a process that waited that share of the time for a processor
-
-_SCHEDULER = Path("/proc/thread-self/schedstat")
+WAITED = 0.05  # so is a process that did not run for that share of the time
 
 
 def narrow(samples: Mapping[str, Samples], stock: Sequence[str]) -> bool:
@@ -30,15 +31,28 @@ def narrow(samples: Mapping[str, Samples], stock: Sequence[str]) -> bool:
     return bool(errors) and all(error is not None and error <= NARROW for error in errors)
 
 
-def waited_seconds() -> float | None:
-    """How long this thread has been ready to run while others had its processor; None where the system does not say.
+class Waiting:
+    """How much of the time inside :meth:`watched` this thread did not run.
 
-    A virtual machine's own waiting for the host does not show here.
+    A benchmark on a CPU never waits by itself: other programs had its processor, or that of the threads it works with,
+    or somebody stopped it. What a virtual machine's host takes away does not show here.
     """
-    try:
-        return int(_SCHEDULER.read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return None
+
+    def __init__(self) -> None:
+        self._seconds = self._running = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        seconds, running = time.perf_counter(), time.thread_time()
+        yield
+        self._running += time.thread_time() - running
+        self._seconds += time.perf_counter() - seconds
+
+    def fraction(self, device: torch.device) -> float | None:
+        """The share of the time, 0 to 1; None on a GPU, for which the thread does wait."""
+        if device.type != "cpu" or not self._seconds:
+            return None
+        return round(max(0.0, 1 - self._running / self._seconds), 4)
 
 
 def notes(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,7 +71,7 @@ def notes(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
         )
     waited = environment.get("waited_fraction")
     if waited is not None and waited > WAITED:
-        lines.append(f"other programs had this process's processor for {waited:.0%} of the time: repeat when idle")
+        lines.append(f"for {waited:.0%} of the timed seconds others had this process's processor: repeat when idle")
     elif environment["load_average"] > environment["cores"]:
         load = environment["load_average"]
         lines.append(f"other programs kept this machine busy (load average {load}): repeat when idle")

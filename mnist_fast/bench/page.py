@@ -75,7 +75,7 @@ def _machine(report: Report) -> dict[str, str]:
         "Threads": str(machine["threads"]),
         "Kernels": kernels["isa"] or "CUDA" if kernels["available"] else f"stock operators: {kernels['reason']}",
         "Load": f"{machine['load_average']} in the minute before"
-        + ("" if waited is None else f"; waited for a processor {waited:.1%} of the time"),
+        + ("" if waited is None else f"; did not run for {waited:.1%} of the timed seconds"),
         "Software": f"mnist_fast {machine['mnist_fast']}, torch {machine['torch']}, Python {machine['python']}",
         "System": machine["os"],
         "Date": machine["date"],

@@ -14,10 +14,10 @@ from mnist_fast.bench.agreement import Oracle
 from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
 from mnist_fast.bench.command import command_line
 from mnist_fast.bench.config import MODES, BenchConfig
-from mnist_fast.bench.environment import environment, watched
+from mnist_fast.bench.environment import environment
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
-from mnist_fast.bench.noise import narrow
+from mnist_fast.bench.noise import Waiting, narrow
 from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
 from mnist_fast.bench.timing import clock_for, interleave, warm_up
@@ -31,7 +31,7 @@ class BenchReport:
 
     Args:
         environment: of :func:`mnist_fast.bench.environment.environment`, and ``waited_fraction``, the share of the
-            time in which other programs had this process's processor (None: unknown).
+            timed seconds in which others had this process's processor (None on a GPU).
         results: one row for each case, pass and mode: ``arch layer mode pass batch_size precision device threads
             median_ms p5_ms p95_ms repeats images_per_second ratio_vs_best_stock ratio_low ratio_high peak_bytes``. The
             ratio is the lowest median of the stock modes over this one's, so above 1 is faster than stock; between
@@ -69,13 +69,14 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     check_precision(config.precision, device)
     report = BenchReport(environment(device), reproduce=command_line("bench", config))
     report.environment["threads"] = max(config.threads, default=torch.get_num_threads())
-    with watched(report.environment):
-        for threads in config.threads or (None,):
-            with torch_settings(device, threads):
-                for what, cases in _cases(config, device):
-                    progress(f"{what}: checking that the modes agree")
-                    for case in cases:
-                        _run_case(case, config, report, progress)
+    waiting = Waiting()
+    for threads in config.threads or (None,):
+        with torch_settings(device, threads):
+            for what, cases in _cases(config, device):
+                progress(f"{what}: checking that the modes agree")
+                for case in cases:
+                    _run_case(case, config, report, waiting, progress)
+    report.environment["waited_fraction"] = waiting.fraction(device)
     if not report.results:
         reasons = "; ".join(f"mode {mode}: {reason}" for mode, reason in report.unavailable.items())
         raise MnistFastError(f"nothing could be measured: {reasons}")
@@ -98,7 +99,9 @@ def _cases(config: BenchConfig, device: torch.device) -> Iterator[tuple[str, lis
         yield f"{arch}, batch {batch_size}", cases
 
 
-def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Callable[[str], None]) -> None:
+def _run_case(
+    case: Case, config: BenchConfig, report: BenchReport, waiting: Waiting, progress: Callable[[str], None]
+) -> None:
     names = [name for name in case.passes if name in config.passes]
     if not names:
         return
@@ -112,13 +115,14 @@ def _run_case(case: Case, config: BenchConfig, report: BenchReport, progress: Ca
         calls = {subject.mode: passes.prepare(name, subject, case.arch) for subject in subjects}
         for call in calls.values():
             warm_up(call)
-        samples = interleave(
-            calls,
-            clock_for(device),
-            budget=config.budget,
-            repeats=config.repeats,
-            enough=lambda measured: narrow(measured, stock),
-        )
+        with waiting.watched():
+            samples = interleave(
+                calls,
+                clock_for(device),
+                budget=config.budget,
+                repeats=config.repeats,
+                enough=lambda measured: narrow(measured, stock),
+            )
         for subject in subjects:
             subject.clear_gradients()
             report.results.append(

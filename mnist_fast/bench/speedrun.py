@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mnist_fast.bench.command import command_line
 from mnist_fast.bench.contest import ANCHOR, ENTRANTS, OURS, Entrant, SpeedrunConfig
 from mnist_fast.bench.environment import environment
+from mnist_fast.bench.noise import Waiting
 from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
 from mnist_fast.bench.statistics import mean
@@ -97,13 +98,15 @@ def run_speedrun(
         entrants = {name: ENTRANTS[name] for name in config.modes}
         for entrant in entrants.values():
             _warm_up(entrant, training_config(entrant, config, config.first_seed), dataset)
-        for round_, names in zip(range(config.seeds), in_turns(list(entrants)), strict=False):
+        seeds = range(config.first_seed, config.first_seed + config.seeds)
+        waiting = Waiting()
+        for seed, names in zip(seeds, in_turns(list(entrants)), strict=False):
             for name in names:
-                run = _timed_run(
-                    entrants[name], training_config(entrants[name], config, config.first_seed + round_), dataset
-                )
+                with waiting.watched():
+                    run = _timed_run(entrants[name], training_config(entrants[name], config, seed), dataset)
                 report.runs.append(run)
-                progress(f"seed {run.seed}, {name}: {run.accuracy:.2%} in {run.seconds:.3f} s")
+                progress(f"seed {seed}, {name}: {run.accuracy:.2%} in {run.seconds:.3f} s")
+    report.environment["waited_fraction"] = waiting.fraction(device)
     report.results = [_row(entrant, config, report, str(device), dataset) for entrant in entrants.values()]
     return report
 
