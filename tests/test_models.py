@@ -118,7 +118,14 @@ def test_fused_and_stock_start_equal_and_agree(name: str, head: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("cnn", 1_199_882), ("cnn-padded", 421_642), ("lenet", 44_426), ("anchor", 215_194), ("speedrun", 40_826)],
+    [
+        ("cnn", 1_199_882),
+        ("cnn-padded", 421_642),
+        ("lenet", 44_426),
+        ("anchor", 215_194),
+        ("speedrun", 40_826),
+        ("wide", 426_938),
+    ],
 )
 def test_number_of_parameters(name: str, parameters: int) -> None:
     assert sum(parameter.numel() for parameter in get_model(name).parameters()) == parameters
