@@ -125,6 +125,7 @@ def test_fused_and_stock_start_equal_and_agree(name: str, head: str) -> None:
         ("anchor", 215_194),
         ("speedrun", 40_826),
         ("wide", 426_938),
+        ("deep", 197_482),
     ],
 )
 def test_number_of_parameters(name: str, parameters: int) -> None:
