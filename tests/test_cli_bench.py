@@ -73,7 +73,7 @@ def test_lists_by_comma_and_by_repetition(untimed: list) -> None:
 def test_defaults(untimed: list) -> None:
     assert invoke("bench").exit_code == 0
     (config,) = untimed
-    assert config.archs == ("cnn", "cnn-padded", "lenet", "cnn-dropout", "anchor", "speedrun")
+    assert config.archs == ("cnn", "cnn-padded", "lenet", "cnn-dropout", "anchor", "speedrun", "wide", "deep")
     assert config.modes == ("eager", "channels_last", "compile", "fused")
     assert config.passes == ("forward", "forward_backward", "step", "inference")
     assert (config.batch_sizes, config.device, config.precision, config.layers) == ((64,), "auto", "fp32", True)
