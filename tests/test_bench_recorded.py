@@ -65,6 +65,19 @@ def test_what_is_printed() -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "words"), [(0.0, 0.0, None), (0.3, 0.0, "busy then:"), (0.3, 0.6, "busy then and now:")]
+)
+def test_a_busy_machine_is_said(then: float, now: float, words: str | None) -> None:
+    reports = [report(row()), report(row())]
+    for value, waited in zip(reports, (then, now), strict=True):
+        value["environment"] |= {"waited_fraction": waited, "load_average": 0.0}
+    console = Console(file=io.StringIO())
+    print_comparison(*reports, console)
+    assert ("the machine was busy" in console.file.getvalue()) == (words is not None)
+    assert words is None or words in console.file.getvalue()
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_recorded_results_can_be_read(path: Path) -> None:
     value = read_report(path, "bench")

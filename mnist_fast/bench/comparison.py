@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mnist_fast.bench import noise
 from mnist_fast.bench.recorded import Change, changes
 from mnist_fast.bench.table import WIDTH, machine_line
 
@@ -31,11 +32,12 @@ def print_comparison(then: Mapping[str, Any], now: Mapping[str, Any], console: C
     changed = [change for change in shared if change.verdict in ("faster", "slower")]
     if changed:
         console.print(_table(changed))
-    for line in _summary(shared, len(then["results"]), len(now["results"])):
+    noisy = [title for title, report in (("then", then), ("now", now)) if noise.notes(report["environment"], [])]
+    for line in _summary(shared, len(then["results"]), len(now["results"]), noisy):
         console.print(line, highlight=False, markup=False)
 
 
-def _summary(shared: Sequence[Change], then: int, now: int) -> list[str]:
+def _summary(shared: Sequence[Change], then: int, now: int, noisy: Sequence[str]) -> list[str]:
     verdicts = [change.verdict for change in shared]
     counts = {verdict: verdicts.count(verdict) for verdict in ("faster", "slower", "same", "unknown")}
     lines = [
@@ -46,6 +48,11 @@ def _summary(shared: Sequence[Change], then: int, now: int) -> list[str]:
         lines.append(f"of {counts['unknown']} one side has no interval: no stock mode, one round, or an older version")
     if then > len(shared) or now > len(shared):
         lines.append(f"{then - len(shared)} rows are only in the file, {now - len(shared)} only in this benchmark")
+    if noisy:
+        lines.append(
+            f"the machine was busy {' and '.join(noisy)}: load that lasts longer than a comparison changes ratios "
+            "beyond their intervals; measure again when idle before believing in a change"
+        )
     return lines
 
 
