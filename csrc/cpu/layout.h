@@ -33,11 +33,14 @@ inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t til
     return 16 * tiles * round_up(p.c, lanes);
 }
 
-// First layers whose output channels would leave half of a vector empty: vectors run over windows (planar.inc).
+// First layers whose output channels would leave half of a vector empty: vectors run over windows (planar.inc), in at
+// most so many rows of windows.
 constexpr int64_t kPlanarLanes = 8;  // output channels are taken in groups of up to four, also beyond the last
+constexpr int64_t kMaxSegments = 3;
 inline bool suits_planar(const ConvPool& p, int64_t lanes) {
     return lanes >= kPlanarLanes && p.c == 1 && 2 * p.o <= lanes && (p.kw == 3 || p.kw == 5) && p.stride_h == 1 &&
-           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3 && p.pool_stride_w <= 3;
+           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3 && p.pool_stride_w == p.pool_w &&
+           (kMaxSegments - 1) * p.out_w >= lanes - 1;
 }
 // Room for a sample's input split into planes, with a vector behind it.
 inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
