@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_fast.checkpoint import CheckpointError
+from mnist_fast.collector import existing_objects_spared
 from mnist_fast.config import Config
 from mnist_fast.data import Dataset, num_batches
 from mnist_fast.devices import (
@@ -109,6 +110,7 @@ def train(
         torch.random.fork_rng([device.index] if cuda else []),
         torch.backends.cudnn.flags(enabled=True, deterministic=True) if cuda else nullcontext(),
         deterministic_algorithms(config.deterministic),
+        existing_objects_spared(),
     ):
         torch.manual_seed(config.seed)
         trainer = Trainer(config, dataset, device, reporter, run, workers, prepare)

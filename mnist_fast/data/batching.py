@@ -98,7 +98,7 @@ def batches(
     if seed is not None and augment != "none":
         transforms = draw_transforms(augment, len(images), seed, epoch).to(target_device)
     scale = 1 / (255 * std)
-    offset = torch.tensor(-mean / std, dtype=torch.promote_types(dtype, torch.float32))
+    offset = torch.tensor(-mean / std, dtype=torch.promote_types(dtype, torch.float32), device=target_device)
 
     # A generator of its own, so that the checks above run at the call and not at the first batch.
     def generate() -> Iterator[tuple[Tensor, Tensor]]:
@@ -113,8 +113,10 @@ def batches(
             pixels = pixels.to(target_device)  # as bytes
             if transforms is not None:
                 pixels = apply_transforms(pixels, transforms[first:last])
-            # The sum converts, scales and shifts in one pass.
-            batch = torch.add(offset, pixels, alpha=scale).to(dtype)
+            # Twice as fast as a sum of mixed types, which would convert element by element.
+            batch = pixels.to(offset.dtype)
+            torch.add(offset, batch, alpha=scale, out=batch)
+            batch = batch.to(dtype)
             yield batch.unsqueeze(3).permute(0, 3, 1, 2), targets.to(target_device)
 
     return generate()

@@ -17,7 +17,7 @@ from mnist_fast.ops.observed import observed, traced
 
 # Setting up oneDNN's primitive takes longer than a small product. In whole training steps it pays from this many
 # multiplications a product, and from this many weights, whatever the batch: those do not stay in a core's cache.
-_MIN_MULTIPLICATIONS = 2**23
+_MIN_MULTIPLICATIONS = 2**22
 _MIN_WEIGHTS = 2**20
 # One row is a product of a matrix and a vector, which the default library does well.
 _MIN_BATCH = 2
