@@ -28,11 +28,16 @@ def test_existing_objects_are_spared_and_new_ones_are_not() -> None:
     assert old() is None
 
 
-def test_nesting_and_errors_leave_nothing_frozen() -> None:
-    with pytest.raises(KeyError), existing_objects_spared():
+def test_what_was_frozen_before_stays_so() -> None:
+    with existing_objects_spared():
         with existing_objects_spared():
             pass
         assert gc.get_freeze_count()
+    assert not gc.get_freeze_count()
+
+
+def test_an_error_leaves_nothing_frozen() -> None:
+    with pytest.raises(KeyError), existing_objects_spared():
         raise KeyError
     assert not gc.get_freeze_count()
 

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import torch
 
+from mnist_fast import recording
+
 Call = Callable[[], object]
 Clock = Callable[[Call, int], float]  # (call, number) -> seconds that `number` calls took together
 
-WARM_UP_CALLS = 3
-SAMPLE_SECONDS = 0.005
+WARM_UP_CALLS = recording.WARM_UP_CALLS + 2  # a step's recording is no part of what is timed
+SAMPLE_SECONDS = 0.01
 MIN_ROUNDS = 8
 FIRST_LOOK = 20  # with fewer rounds, a few lucky ones look like certainty
 MAX_ROUNDS = 1000
