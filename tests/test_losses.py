@@ -10,7 +10,7 @@ from mnist_fast.losses import CrossEntropy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
-@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("classes", [1, 2, 10, 47])
 def test_cross_entropy_is_torchs_with_smoothed_labels(classes: int, smoothing: float) -> None:
     targets = torch.randint(classes, (33,))
     for outputs in (3 * torch.randn(33, classes), torch.log_softmax(torch.randn(33, classes), dim=1)):
@@ -22,6 +22,33 @@ def test_cross_entropy_is_torchs_with_smoothed_labels(classes: int, smoothing: f
         loss.backward()
         torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
         torch.testing.assert_close(outputs.grad.double(), exact.grad, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_parts_add_up_and_impossible_classes_count_as_torch_counts_them(smoothing: float) -> None:
+    """The parts of a step; infinite costs where there is a share of the label, none where there is not."""
+    outputs, targets = 50 * torch.randn(20, 10), torch.randint(10, (20,))
+    loss = CrossEntropy(10, smoothing)
+    parts = loss(outputs[:7], targets[:7], 20) + loss(outputs[7:], targets[7:], 20)
+    torch.testing.assert_close(parts, loss(outputs, targets))
+    outputs[3, (targets[3] + 1) % 10] = -torch.inf
+    torch.testing.assert_close(
+        loss(outputs, targets), F.cross_entropy(outputs.double(), targets, label_smoothing=smoothing).float()
+    )
+
+
+def test_the_gradient_follows_what_the_loss_is_multiplied_by() -> None:
+    outputs, targets = torch.randn(5, 10, requires_grad=True), torch.randint(10, (5,))
+    (3 * CrossEntropy(10, 0.1)(outputs, targets)).backward()
+    expected = torch.autograd.grad(3 * F.cross_entropy(outputs, targets, label_smoothing=0.1), outputs)[0]
+    torch.testing.assert_close(outputs.grad, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("target", [-1, 10])
+def test_a_label_that_no_class_has_is_refused(smoothing: float, target: int) -> None:
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
+        CrossEntropy(10, smoothing)(torch.zeros(2, 10), torch.tensor([0, target]))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

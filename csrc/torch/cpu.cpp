@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "core/block.h"
+#include "core/cross_entropy.h"
 #include "core/muon.h"
 #include "torch/checks.h"
 #include "torch/tensors.h"
@@ -92,6 +93,25 @@ std::tuple<Tensor, Tensor, Tensor> backward_cpu(const Tensor& grad_output, const
     return {grad_input, grad_weight, grad_bias};
 }
 
+std::tuple<Tensor, Tensor> cross_entropy_cpu(const Tensor& logits, const Tensor& targets, double smoothing,
+                                             double divisor) {
+    STD_TORCH_CHECK(
+        logits.dim() == 2 && logits.size(1) > 0 && logits.scalar_type() == ScalarType::Float && logits.is_contiguous(),
+        "the logits are not a float32 matrix, contiguous");
+    const int64_t rows = logits.size(0), classes = logits.size(1);
+    STD_TORCH_CHECK(targets.is_cpu() && targets.dim() == 1 && targets.size(0) == rows &&
+                        targets.scalar_type() == ScalarType::Long && targets.is_contiguous(),
+                    "the targets are not one int64 for each row of the logits, contiguous");
+    const int64_t* const target = data_of<int64_t>(targets);
+    for (int64_t row = 0; row < rows; ++row)
+        STD_TORCH_CHECK(target[row] >= 0 && target[row] < classes, "Target ", target[row], " is out of bounds.");
+    Tensor loss = allocate_flat({}, ScalarType::Float, logits);
+    Tensor gradient = allocate_flat({rows, classes}, ScalarType::Float, logits);
+    *mutable_data_of<float>(loss) = cross_entropy(
+        {rows, classes, data_of<float>(logits), target, smoothing, divisor, mutable_data_of<float>(gradient)});
+    return {loss, gradient};
+}
+
 void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, const Tensor& rate, double momentum,
               double weight_decay, int64_t steps) {
     for (const Tensor* const tensor : std::initializer_list<const Tensor*>{&parameter, &momentum_buffer, &gradient})
@@ -112,5 +132,6 @@ void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, 
 STABLE_TORCH_LIBRARY_IMPL(mnist_fast, CPU, m) {
     m.impl("conv_relu_maxpool2d_forward", TORCH_BOX(&mnist_fast::forward_cpu));
     m.impl("conv_relu_maxpool2d_backward", TORCH_BOX(&mnist_fast::backward_cpu));
+    m.impl("cross_entropy", TORCH_BOX(&mnist_fast::cross_entropy_cpu));
     m.impl("muon_", TORCH_BOX(&mnist_fast::muon_cpu));
 }

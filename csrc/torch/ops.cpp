@@ -16,6 +16,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
         "int[2] padding, int[2] pool_size, int[2] pool_stride, bool[3] output_mask, bool allow_tf32=False) "
         "-> (Tensor, Tensor, Tensor)");
 
+    // -> (loss, its gradient by logits): csrc/core/cross_entropy.h. logits float32 (N, C), targets int64 (N,).
+    m.def("cross_entropy(Tensor logits, Tensor targets, float smoothing, float divisor) -> (Tensor, Tensor)");
     // One step of Muon, in place: csrc/core/muon.h. rate: float64, (); the others float32 and contiguous.
     m.def(
         "muon_(Tensor(a!) parameter, Tensor(b!) momentum_buffer, Tensor gradient, Tensor rate, float momentum, "
