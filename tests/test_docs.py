@@ -44,6 +44,7 @@ SHORTER = {
 # All that no test runs: page and first line. Each has its reason before it in the page.
 NOT_RUN = {
     ("README.md", "pip install ."),
+    ("README.md", 'pip install ".[test]" && pytest'),
     ("quickstart.md", "python -m venv .venv && source .venv/bin/activate"),
     ("quickstart.zh.md", "python -m venv .venv && source .venv/bin/activate"),
     ("pictures.md", "mnist-fast demo runs/speedrun"),
