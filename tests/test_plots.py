@@ -111,7 +111,7 @@ def test_winners_are_named(pool_size: tuple[int, int]) -> None:
 
 def test_every_network_has_blocks_to_draw() -> None:
     for name in list_models():
-        assert sum(isinstance(layer, ConvReLUMaxPool2d) for layer in get_model(name).children()) == 2
+        assert any(isinstance(layer, ConvReLUMaxPool2d) for layer in get_model(name).children())
 
 
 def test_files(tmp_path: Path) -> None:
