@@ -87,7 +87,7 @@ RECIPES = {
     ),
     # Found on held-out training images (bench/README.md). At the rate and betas of speedrun 12 epochs are worse than 4.
     "wide": Recipe(
-        epochs=4,
+        epochs=3,
         batch_size=256,
         optimizer="muon",
         lr=3e-3,
