@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config, tiny_dataset
+from tiny import interrupted_and_resumed, tiny_config, tiny_dataset
 from torch import Tensor
 
 from mnist_fast import training
@@ -15,7 +15,6 @@ from mnist_fast.graphs import CudaRecorder
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.progress import Reporter
 from mnist_fast.recording import Function, Recording
-from mnist_fast.runs import RunDirectory
 from mnist_fast.training import train
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))
@@ -65,17 +64,7 @@ def test_recorded_steps_train_as_plain_ones(optimizer: str, options: dict, reque
 def test_a_run_of_recorded_steps_resumes(tmp_path: Path) -> None:
     config = tiny_config(optimizer="muon", epochs=2, save_every=4)
     expected = train(config, tiny_dataset()).model.state_dict()
-    count = 0
-
-    def signal() -> int | None:
-        nonlocal count
-        count += 1
-        return 2 if count >= 5 else None
-
-    with RunDirectory(tmp_path) as run, pytest.raises(training.InterruptedRunError):
-        train(config, tiny_dataset(), run=run, received_signal=signal)
-    with RunDirectory(tmp_path, resume=True) as run:
-        resumed = train(config, tiny_dataset(), run=run).model.state_dict()
+    resumed = interrupted_and_resumed(config, tmp_path)
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import tiny_config, tiny_dataset
+from tiny import interrupted_and_resumed, tiny_config, tiny_dataset
 from torch import Tensor, nn
 
 from mnist_fast import tape, training
 from mnist_fast.losses import NonFiniteLossError
 from mnist_fast.nn import Linear
 from mnist_fast.progress import Reporter
-from mnist_fast.runs import RunDirectory
 from mnist_fast.tape import TapeRecorder, also_when_replayed
 from mnist_fast.training import train
 
@@ -85,17 +84,7 @@ def test_replayed_steps_train_to_the_same_bits(options: dict, replays: list[int]
 def test_a_run_of_replayed_steps_resumes_to_the_same_bits(tmp_path: Path, replays: list[int]) -> None:
     config = tiny_config(optimizer="muon", epochs=3, save_every=4)
     expected = train(config, tiny_dataset()).model.state_dict()
-    count = 0
-
-    def signal() -> int | None:
-        nonlocal count
-        count += 1
-        return 2 if count >= 5 else None
-
-    with RunDirectory(tmp_path) as run, pytest.raises(training.InterruptedRunError):
-        train(config, tiny_dataset(), run=run, received_signal=signal)
-    with RunDirectory(tmp_path, resume=True) as run:
-        resumed = train(config, tiny_dataset(), run=run).model.state_dict()
+    resumed = interrupted_and_resumed(config, tmp_path)
     assert replays
     assert all(torch.equal(resumed[name], value) for name, value in expected.items())
 

@@ -1,13 +1,18 @@
-"""A small learnable dataset, made of nothing, for tests of the trainer."""
+"""A small learnable dataset, made of nothing, and runs on it, for tests of the trainer."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from mnist_fast.config import Config, make_config
 from mnist_fast.data import Dataset
+from mnist_fast.errors import InterruptedRunError
+from mnist_fast.runs import RunDirectory
+from mnist_fast.training import train
 
 
 def tiny_dataset(train: int = 96, test: int = 40, classes: int = 10) -> Dataset:
@@ -29,3 +34,18 @@ def tiny_config(**options: Any) -> Config:
     """Six steps of 16 images an epoch, two epochs, of the smallest network."""
     defaults = {"arch": "speedrun", "batch_size": 16, "epochs": 2, "log_every": 1, "device": "cpu"}
     return make_config({**defaults, **options})
+
+
+def interrupted_and_resumed(config: Config, directory: Path) -> dict[str, torch.Tensor]:
+    """The parameters of a run that a signal ends after a few steps, and that then goes on to its end."""
+    count = 0
+
+    def signal() -> int | None:
+        nonlocal count
+        count += 1
+        return 2 if count >= 5 else None
+
+    with RunDirectory(directory) as run, pytest.raises(InterruptedRunError):
+        train(config, tiny_dataset(), run=run, received_signal=signal)
+    with RunDirectory(directory, resume=True) as run:
+        return train(config, tiny_dataset(), run=run).model.state_dict()
