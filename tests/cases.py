@@ -95,8 +95,10 @@ KERNELS = [1, 2, 3, 5, 7]
 LARGEST_EXTENT = 33
 
 
-def any_block(choose: Callable[[Sequence[Any]], Any], largest_work: float = 5e6) -> tuple[Block, int]:
-    """A block that the kernels cover, and a batch size.
+def any_block(
+    choose: Callable[[Sequence[Any]], Any], largest_work: float = 5e6, *, cuda: bool = False
+) -> tuple[Block, int]:
+    """A block that the CPU kernels cover, and a batch size.
 
     Every second one is a layer as networks have it (a square kernel, stride 1, plain pooling), for which there are
     special paths.
@@ -105,6 +107,7 @@ def any_block(choose: Callable[[Sequence[Any]], Any], largest_work: float = 5e6)
         choose: picks one of a sequence: :meth:`random.Random.choice` for a fair spread, a draw of Hypothesis for shapes
             that shrink.
         largest_work: multiplications of the whole batch's convolution, above which batches are not chosen.
+        cuda: only with pooling windows that the CUDA kernels cover as well.
     """
     if choose([False, True]):
         k = (choose([3, 3, 5]),) * 2
@@ -112,8 +115,9 @@ def any_block(choose: Callable[[Sequence[Any]], Any], largest_work: float = 5e6)
     else:
         k, stride = (choose(KERNELS), choose(KERNELS)), (choose([1, 2]), choose([1, 2]))
         padding = (choose(range(k[0])), choose(range(k[1])))
-        pool = (choose(range(1, 5)), choose(range(1, 5)))
-        pool_stride = choose([None, (choose(range(1, 6)), choose(range(1, 6)))])
+        pool = (choose([1, 2, 2, 3]),) * 2 if cuda else (choose(range(1, 5)), choose(range(1, 5)))
+        closest = pool[0] if cuda else 1
+        pool_stride = choose([None, (choose(range(closest, 6)), choose(range(closest, 6)))])
     smallest = [max(1, (pool[i] - 1) * stride[i] + k[i] - 2 * padding[i]) for i in (0, 1)]
     h, w = (choose(range(extent, LARGEST_EXTENT + 1)) for extent in smallest)
     c, o = choose(INPUT_CHANNELS), choose(OUTPUT_CHANNELS)

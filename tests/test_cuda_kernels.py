@@ -82,6 +82,28 @@ def test_items_of_many_images_and_many_bands(program: Path) -> None:
     assert run(program, problems, "starve", "reversed") == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("launches", "name"),
+    enumerate(
+        [
+            "packing of weights",
+            "conv_relu_maxpool2d forward",
+            "conv_relu_maxpool2d weight gradient",
+            "conv_relu_maxpool2d sum of weight gradients",
+            "packing of weights",
+            "conv_relu_maxpool2d input gradient",
+        ]
+    ),
+)
+def test_a_launch_that_fails_names_its_kernel(program: Path, launches: int, name: str) -> None:
+    result = subprocess.run(
+        [program, "in-order", f"failing-launch={launches}"], input=problem(KINDS[2], 1, "bfloat16"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.endswith(f": {name}: invalid configuration argument\n")
+
+
 def test_the_fragments_that_the_hardware_is_compared_with(tmp_path: Path) -> None:
     """bench/gpu.sh compares this output with a GPU's; here with ldmatrix as the PTX ISA words it."""
     program = tmp_path / "fragments"
@@ -103,10 +125,7 @@ def drawn(count: int, seed: int, largest_work: float) -> list[str]:
     generator = random.Random(seed)
     problems = []
     for _ in range(count):
-        case, n = any_block(generator.choice, largest_work)
-        if generator.random() < 0.8:  # most draws have a pooling window that no kernel covers
-            size = generator.choice([1, 2, 2, 3])
-            case = replace(case, pool_size=(size, size), pool_stride=generator.choice([None, (size, size + 1)]))
+        case, n = any_block(generator.choice, largest_work, cuda=generator.random() < 0.8)
         problems.append(
             problem(
                 case, n, generator.choice(ARITHMETICS), generator.choice(["integers", "integers", "normals"]),

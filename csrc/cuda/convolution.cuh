@@ -95,6 +95,7 @@ struct Convolution {
                 float acc[kRowTiles][kColumnTiles][4];
                 multiply(a, shared, bias, zero_unit, offsets, band, first, windows, acc);
                 finish(a, first_image, first_row, first, windows, first_channel, acc);
+                __syncwarp();  // lanes without channels or windows are ahead; multiply() takes all together
             }
         }
     }

@@ -1,14 +1,15 @@
 // Every instruction of the GPU that C++ has no word for, each behind one function. nvcc compiles those here; the tests
 // compile the kernels with g++ and find their own functions of the same names in simt/ptx.h (tests/simt/README.md).
 //
-// A warp of 32 lanes executes them together. Fragments, as the PTX ISA lays them out over the lanes (g = lane / 4,
-// t = lane % 4; "words" are 32 bits: two 16-bit elements or one of 32 bits):
+// A warp of 32 lanes executes ldmatrix and mma together: they are volatile, so that no compiler moves one into a branch
+// that some lanes do not take. Their fragments, as the PTX ISA lays them out over the lanes (g = lane / 4, t = lane %
+// 4; "words" are 32 bits: two 16-bit elements or one of 32 bits):
 //
 //   ldmatrix     matrices of 8 rows of 16 bytes; lane l gives the address of row l % 8 of matrix l / 8 and receives, of
 //                each matrix, word t of row g. Transposed: elements (2t, g) and (2t + 1, g) of 16 bits.
-//   mma m16n8    A (16 x K), word i: row g + 8 * (i % 2), K word t + 4 * (i / 2).    B (K x 8), word i: K word t + 4 *
-//   i,
-//                column g.    C (16 x 8), value i: row g + 8 * (i / 2), column 2t + i % 2.
+//   mma m16n8    A (16 x K), word i: row g + 8 * (i % 2), K word t + 4 * (i / 2).
+//                B (K x 8), word i: K word t + 4 * i, column g.
+//                C (16 x 8), value i: row g + 8 * (i / 2), column 2t + i % 2.
 //                K is 16 for 16-bit elements, 8 for tf32: eight words in both cases.
 #pragma once
 
@@ -53,21 +54,24 @@ __device__ __forceinline__ void ldmatrix_x2_transposed(uint32_t (&words)[2], con
 
 // c += a * b
 __device__ __forceinline__ void mma_bfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 __device__ __forceinline__ void mma_float16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 __device__ __forceinline__ void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

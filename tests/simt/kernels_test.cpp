@@ -1,6 +1,6 @@
 // The CUDA kernels on the CPU against the reference. Reads problems from standard input, one on a line (parse()), runs
 // each under the schedules that the arguments name, and says how many agree; stops at the first that does not, with
-// exit code 1.
+// exit code 1. The argument failing-launch=N lets the launch after N others fail.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -86,6 +86,8 @@ std::vector<simt::Schedule> parse_schedules(int count, char** names) {
             schedules.push_back(simt::Schedule::kRandom);
         else if (name == "starve")
             schedules.push_back(simt::Schedule::kStarve);
+        else if (name.rfind("failing-launch=", 0) == 0)
+            simt::launches_until_one_fails = std::stoi(name.substr(name.find('=') + 1));
         else
             throw std::invalid_argument("schedules are in-order, reversed, random, starve; got " + name);
     }

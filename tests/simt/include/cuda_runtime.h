@@ -40,6 +40,11 @@ inline float fmaf(float a, float b, float c) { return std::fma(a, b, c); }
 
 inline void __syncthreads() { simt::block->barrier(); }
 
+inline void __syncwarp() {
+    constexpr int kSyncWarp = 2;
+    simt::block->together(kSyncWarp, nullptr, [](simt::Lane(&)[simt::kLanes]) {});
+}
+
 inline uint32_t __shfl_sync(uint32_t mask, uint32_t value, int from) {
     if (mask != 0xffffffffu) simt::fail("shuffles take all lanes");
     constexpr int kShuffle = 1;
@@ -73,8 +78,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     const auto shared_bytes = static_cast<int>(config->dynamicSmemBytes);
     const bool asked = shared_bytes <= simt::kSharedBytesWithoutAsking || shared_bytes <= simt::shared_bytes_asked_for;
     const dim3 size = config->blockDim, grid = config->gridDim;
-    if (!asked || size.x * size.y * size.z > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
-        grid.z > 65535)
+    if (simt::launches_until_one_fails-- == 0 || !asked || size.x * size.y * size.z > 1024 || grid.x == 0 ||
+        grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
         return cudaErrorInvalidConfiguration;
     gridDim = grid;
     simt::Block block(size, config->dynamicSmemBytes);

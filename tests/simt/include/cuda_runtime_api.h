@@ -18,7 +18,8 @@ namespace simt {
 inline int multiprocessors = 2;
 constexpr int kSharedBytesOfMultiprocessor = 228 * 1024, kSharedBytesOfBlock = 227 * 1024;
 constexpr int kSharedBytesWithoutAsking = 48 * 1024;
-inline int shared_bytes_asked_for = 0;  // by the last call of cudaFuncSetAttribute
+inline int shared_bytes_asked_for = 0;     // by the last call of cudaFuncSetAttribute
+inline int launches_until_one_fails = -1;  // never
 
 }  // namespace simt
 
