@@ -69,6 +69,18 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+@contextmanager
+def repeatable_convolutions() -> Iterator[None]:
+    """While it is entered, stock convolutions on a GPU take only algorithms whose results are the same in every run."""
+    before = torch.backends.cudnn.deterministic
+    # Not cudnn.flags(), which would set what it is not told about as well, such as whether TF32 is allowed.
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done its work, so that a clock read afterwards is true."""
     if device.type == "cuda":

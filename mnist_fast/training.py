@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from mnist_fast.devices import (
     check_precision,
     deterministic_algorithms,
     environment,
+    repeatable_convolutions,
     resolve_device,
     synchronize,
 )
@@ -105,10 +105,9 @@ def train(
     device = resolve_device(config.device)
     check_precision(config.precision, device)
     reporter = reporter or Reporter(quiet=True)
-    cuda = device.type == "cuda"
     with (
-        torch.random.fork_rng([device.index] if cuda else []),
-        torch.backends.cudnn.flags(enabled=True, deterministic=True) if cuda else nullcontext(),
+        torch.random.fork_rng([device.index] if device.type == "cuda" else []),
+        repeatable_convolutions(),
         deterministic_algorithms(config.deterministic),
         existing_objects_spared(),
     ):

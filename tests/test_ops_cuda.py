@@ -5,9 +5,11 @@ The kernels' results without a GPU: test_cuda_kernels.py.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -18,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import mnist_fast
 from mnist_fast import backend_info
-from mnist_fast.ops import cuda
+from mnist_fast.ops import cuda, registration
 from mnist_fast.ops.functional import NoKernelError
 
 UNCOVERED = {"rectangles", "overlapping-pool", "large-window"}  # of cases.ODD: they run through the stock operators
@@ -55,14 +57,52 @@ def test_a_cpu_only_torch_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None
     assert reason == f"torch {torch.__version__} is a CPU-only build" or not cuda.PATH.exists()
 
 
-@needs_library
-@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0)])
-def test_cards_before_compute_capability_8(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+@pytest.fixture
+def driver() -> Callable[[int], str | None]:
+    """The real answer, before another fixture takes its place."""
+    return cuda._why_not_runnable
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """torch sees a card, of compute capability 9.0, on which the driver loads our kernels."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Card")
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(cuda, "_why_not_runnable", lambda device: None)
+    return monkeypatch
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("capability", "architectures", "reason"),
+    [
+        ((7, 5), ["80", "90"], "compute capability 7.5, needed 8.0"),
+        ((8, 0), ["80", "90"], None),
+        ((8, 9), ["90"], "compute capability 8.9, needed 9.0"),
+        ((12, 1), ["90"], None),
+    ],
+)
+def test_cards_older_than_the_code(
+    card: pytest.MonkeyPatch, capability: tuple[int, int], architectures: list[str], reason: str | None
+) -> None:
+    card.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    card.setattr(cuda, "architectures", lambda: architectures)
+    assert cuda.why_not_usable.__wrapped__(0) == (reason and f"no CUDA kernels for Card: {reason}")
+
+
+@needs_library
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_what_the_driver_says_against_the_kernels(
+    driver: Callable[[int], str | None], card: pytest.MonkeyPatch
+) -> None:
+    """Without any driver it says the same as one that is older than the toolkit."""
+    card.setattr(cuda, "_why_not_runnable", driver)
     reason = cuda.why_not_usable.__wrapped__(0)
-    assert reason == (None if capability >= (8, 0) else "no CUDA kernels for Card: compute capability 7.5, needed 8.0")
+    assert reason is not None
+    pattern = r"no CUDA kernels for Card: CUDA driver version is insufficient .* \(built with CUDA \d+\.\d+\)"
+    assert re.fullmatch(pattern, reason)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -90,6 +130,33 @@ def test_the_library_needs_torchs_stable_abi_only() -> None:
     ).stdout.split()
     assert not [name for name in symbols if name.startswith(("_ZN2at", "_ZN3c10", "_ZN5torch", "_ZNK2at", "_ZNK3c10"))]
     assert any(name.startswith("aoti_torch_") for name in symbols)
+
+
+@needs_library
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm from binutils")
+def test_the_copy_of_the_cuda_runtime_is_its_own() -> None:
+    """It loads beside a torch of another CUDA version: neither takes the other's runtime functions for its own."""
+    lines = subprocess.run(["nm", "-D", cuda.PATH], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert not [line for line in lines if re.match("_*cu(da|dart)[A-Z]", line.split()[-1])]
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cpu"])
+def test_tf32_where_torch_allows_it(device: str) -> None:
+    """By the setting of torch's convolutions, whichever of its two names for it was used."""
+    convolutions, before = torch.backends.cudnn.conv, torch.backends.cudnn.conv.fp32_precision
+    with FakeTensorMode():
+        x, half = torch.empty(1, device=device), torch.empty(1, device=device, dtype=torch.float16)
+        try:
+            for precision in ("tf32", "ieee"):
+                convolutions.fp32_precision = precision
+                allowed = precision == "tf32" and device != "cpu"
+                assert registration._tf32(x) == ({"allow_tf32": True} if allowed else {})
+                assert registration._tf32(half) == {}
+        finally:
+            convolutions.fp32_precision = before
+    for allow in (True, False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allow), FakeTensorMode():
+            assert bool(registration._tf32(torch.empty(1, device=device))) is (allow and device != "cpu")
 
 
 # --- with one

@@ -1,4 +1,4 @@
-// What Python asks the CUDA library directly: which architectures it has code for, what the driver offers, and which
+// What Python asks the CUDA library directly: which architectures it has code for, whether that runs here, and which
 // problems its kernels cover.
 #include <cuda_runtime_api.h>
 
@@ -9,16 +9,23 @@
 
 #define MNIST_FAST_EXPORT extern "C" __attribute__((visibility("default")))
 
+namespace {
+__global__ void any_kernel() {}  // compiled for the same architectures as all others
+}  // namespace
+
 // Comma-separated, as given to nvcc.
 MNIST_FAST_EXPORT const char* mnist_fast_cuda_architectures() { return MNIST_FAST_CUDA_ARCHITECTURES; }
 
 MNIST_FAST_EXPORT int mnist_fast_cuda_runtime_version() { return CUDART_VERSION; }
 
-// Devices the driver shows, or minus the cudaError_t.
-MNIST_FAST_EXPORT int mnist_fast_cuda_device_count() {
-    int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    return error == cudaSuccess ? count : -static_cast<int>(error);
+// Why kernels cannot be loaded on a device (a driver older than the toolkit, no code for the card), or null where they
+// can. The device stays the current one.
+MNIST_FAST_EXPORT const char* mnist_fast_cuda_why_not_runnable(int device) {
+    cudaFuncAttributes attributes;
+    cudaError_t error = cudaSetDevice(device);
+    if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, any_kernel);
+    (void)cudaGetLastError();
+    return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 
 // c, h, w, o, kh, kw, then stride, padding, pool size and pool stride, each (height, width). What no kernel covers of

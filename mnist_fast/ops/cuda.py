@@ -9,7 +9,6 @@ import torch
 
 from mnist_fast.ops import library
 
-_OLDEST = (8, 0)
 PATH = library.DIRECTORY / "libmnist_fast_cuda.so"
 
 
@@ -26,8 +25,8 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
         loaded = ctypes.CDLL(str(PATH))
     except OSError as error:
         return None, f"the CUDA library does not load: {str(error).splitlines()[0]}"
-    loaded.mnist_fast_cuda_architectures.restype = ctypes.c_char_p
-    loaded.mnist_fast_cuda_why_not_covered.restype = ctypes.c_char_p
+    for name in ("architectures", "why_not_covered", "why_not_runnable"):
+        getattr(loaded, f"mnist_fast_cuda_{name}").restype = ctypes.c_char_p
     return loaded, None
 
 
@@ -39,10 +38,6 @@ def architectures() -> list[str]:
     return [] if _library is None else _library.mnist_fast_cuda_architectures().decode().split(",")
 
 
-def _version(capability: tuple[int, int]) -> str:
-    return ".".join(map(str, capability))
-
-
 @lru_cache
 def why_not_usable(device: int) -> str | None:
     """None where the kernels run on the CUDA device of that index, else the reason."""
@@ -50,11 +45,29 @@ def why_not_usable(device: int) -> str | None:
         return f"no CUDA kernels: {missing}"
     if not torch.cuda.is_available():
         return "torch finds no CUDA device on this machine"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < _OLDEST:
-        card = torch.cuda.get_device_name(device)
-        return f"no CUDA kernels for {card}: compute capability {_version(capability)}, needed {_version(_OLDEST)}"
-    return None
+    card, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+    oldest = divmod(int(architectures()[0]), 10)
+    if capability < oldest:
+        return f"no CUDA kernels for {card}: compute capability {_version(capability)}, needed {_version(oldest)}"
+    reason = _why_not_runnable(device)
+    return None if reason is None else f"no CUDA kernels for {card}: {reason} (built with CUDA {_toolkit()})"
+
+
+def _version(numbers: tuple[int, int]) -> str:
+    return ".".join(map(str, numbers))
+
+
+def _toolkit() -> str:
+    assert _library is not None
+    return _version(divmod(_library.mnist_fast_cuda_runtime_version() // 10, 100))
+
+
+def _why_not_runnable(device: int) -> str | None:
+    """None where the driver loads kernels on a device, else its reason."""
+    assert _library is not None
+    with torch.cuda.device(device):
+        reason = _library.mnist_fast_cuda_why_not_runnable(device)
+    return None if reason is None else reason.decode()
 
 
 @lru_cache(maxsize=4096)

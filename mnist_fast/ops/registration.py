@@ -35,8 +35,11 @@ _library.define(
 
 def _tf32(input: Tensor) -> dict[str, bool]:
     """The argument that lets float32 on CUDA round its factors, where torch's setting for convolutions does."""
-    allowed = input.is_cuda and input.dtype is torch.float32 and torch.backends.cudnn.allow_tf32
-    return {"allow_tf32": True} if allowed else {}
+    if not input.is_cuda or input.dtype is not torch.float32:
+        return {}
+    # cudnn.allow_tf32, the older name of the setting, raises where the newer one was used.
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    return {"allow_tf32": True} if convolutions.fp32_precision == "tf32" else {}
 
 
 class FusedBlock(torch.autograd.Function):
