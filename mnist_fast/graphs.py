@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,9 @@ class CudaRecorder:
     def run(self, function: Function, *arguments: Tensor) -> Tensor:
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), warnings.catch_warnings():
+            # torch's optimizers advise against being capturable when they are called outside a graph.
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
             result = function(*arguments)
         current.wait_stream(self._stream)
         return result

@@ -48,7 +48,7 @@ class TrainingStep:
         self._objective, self._updater, self._window = objective, updater, window
         self._recorded: Recorded | None = None
         if recorder is not None:
-            updater.keep_rates_in_tensors()
+            updater.prepare_recording()
             self._recorded = Recorded(lambda inputs, targets: self._run(inputs, targets, len(targets)), recorder, warn)
 
     def __call__(self, inputs: Tensor, targets: Tensor, count: int) -> Tensor:

@@ -46,14 +46,16 @@ class Updater:
         """Add the gradients of ``loss``."""
         self._scaler.scale(loss).backward()
 
-    def keep_rates_in_tensors(self) -> None:
-        """Where a recorded :meth:`update` finds them when it is replayed."""
+    def prepare_recording(self) -> None:
+        """Keep what changes from step to step in tensors, where a recorded :meth:`update` finds it when replayed."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 device = group["params"][0].device
                 # On a CPU in Python's own precision: the update is then the same to the bit.
                 dtype = torch.float64 if device.type == "cpu" else torch.float32
                 group["lr"] = torch.tensor(float(group["lr"]), device=device, dtype=dtype)
+                if "capturable" in group:
+                    group["capturable"] = device.type == "cuda"
 
     def set_rates(self, factor: float) -> None:
         """``factor`` times the base learning rates, for the updates that follow."""
@@ -86,7 +88,7 @@ class Updater:
     def state_dict(self) -> dict[str, Any]:
         """What the next steps depend on, beside the parameters."""
         return {
-            "optimizers": [_with_plain_rates(optimizer.state_dict()) for optimizer in self.optimizers],
+            "optimizers": [_portable(optimizer.state_dict()) for optimizer in self.optimizers],
             "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
         }
@@ -100,6 +102,10 @@ class Updater:
             self._average.load_state_dict(state["average"])
 
 
-def _with_plain_rates(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state whose learning rates are numbers: a run may go on with or without tensors of them."""
-    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
+def _portable(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state as if nothing was recorded: a run may go on with or without that, and on another device."""
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    for group in groups:
+        if "capturable" in group:
+            group["capturable"] = False
+    return {**state, "param_groups": groups}

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny import interrupted_and_resumed, tiny_config, tiny_dataset
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mnist_fast import training
+from mnist_fast.evaluation import prediction
 from mnist_fast.graphs import CudaRecorder
 from mnist_fast.losses import LossWindow, NonFiniteLossError
+from mnist_fast.models import get_model
+from mnist_fast.objective import Objective
+from mnist_fast.ops import cuda
+from mnist_fast.parallel import ALONE
 from mnist_fast.progress import Reporter
 from mnist_fast.recording import Function, Recording
+from mnist_fast.stepping import TrainingStep
 from mnist_fast.training import train
+from mnist_fast.updating import Updater
 
+GPU = torch.device("cuda", 0)
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))
 
 
@@ -80,22 +94,114 @@ def test_a_loss_that_is_no_number_stops_recorded_steps(monkeypatch: pytest.Monke
         train(tiny_config(optimizer="adam", log_every=6), tiny_dataset())
 
 
+# --- what a graph can hold, on tensors that say they are on a GPU and have no values
+
+
+class Capture(TorchDispatchMode):
+    """Refuses what no CUDA graph can hold: operators on anything but one GPU. To read a fake tensor's value raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        is_fused_update = "_fused_" in str(call)
+        result = None if is_fused_update else call(*args, **kwargs)  # torch has no fake ones
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        assert {tensor.device for tensor in tensors} <= {GPU}, f"{call} leaves the GPU"
+        if is_fused_update:
+            assert kwargs["lr"].dtype is torch.float32  # what those kernels read
+        self.calls.append(str(call))
+        return result
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(cuda, "why_not_usable", lambda device: None)
+    monkeypatch.setattr(cuda, "why_not_covered", lambda sizes, element_bytes: None)
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    with FakeTensorMode():
+        yield
+
+
+def pretended_step(*, deferred: bool = True, **options: Any) -> list[str]:
+    """The operators of a training step as it is captured, but for the backward pass, which needs a real GPU."""
+    config = tiny_config(batch_size=8, device="cuda", **options)
+    with torch.device(GPU):
+        model = get_model(config.arch)
+        count = config.batch_size * config.accumulate
+        inputs, targets = torch.empty(count, 1, 28, 28), torch.empty(count, dtype=torch.int64)
+    updater = Updater(config, model, GPU, scaled=False)
+    updater.prepare_recording()
+    window = LossWindow(GPU, updater.optimizers, deferred=deferred)
+
+    def backward(loss: Tensor) -> None:
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+
+    step = TrainingStep(Objective(config, model, 10, GPU, ALONE, backward), updater, window, None, pytest.fail)
+    with Capture():
+        step(inputs, targets, count)  # the optimizers make their state
+    with Capture() as capture:
+        step(inputs, targets, count)
+    return capture.calls
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [
+        ({"arch": "cnn-padded", "optimizer": "adam"}, 2),
+        ({"arch": "cnn-dropout", "optimizer": "sgd", "precision": "bf16"}, 2),
+        ({"arch": "lenet", "optimizer": "adamw", "weight_decay": 0.1, "accumulate": 2}, 4),
+        ({"arch": "deep", "optimizer": "muon", "label_smoothing": 0.1, "clip_grad_norm": 1.0}, 4),
+    ],
+    ids=lambda value: value["optimizer"] if isinstance(value, dict) else "",
+)
+def test_a_step_stays_on_the_gpu(options: dict[str, Any], blocks: int) -> None:
+    calls = pretended_step(**options)
+    assert calls.count("mnist_fast.conv_relu_maxpool2d_forward.default") == blocks
+    assert not [call for call in calls if "convolution" in call]
+    assert [call for call in calls if "_fused_" in call]
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+def test_to_look_at_each_loss_is_no_step_for_a_graph() -> None:
+    with pytest.raises(DataDependentOutputException):
+        pretended_step(deferred=False)
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_evaluation_stays_on_the_gpu(precision: str) -> None:
+    with torch.device(GPU):
+        model, inputs = get_model("cnn").eval(), torch.empty(8, 1, 28, 28)
+    with Capture() as capture, torch.inference_mode():
+        prediction(model, precision, GPU)(inputs)
+    assert len([call for call in capture.calls if "conv_relu_maxpool2d" in call]) == 2
+    assert not [call for call in capture.calls if "convolution" in call]
+
+
+# --- on a GPU
+
+
 @pytest.mark.parametrize("device", [CUDA])
 @pytest.mark.parametrize("optimizer", ["muon", "adam", "sgd"])
 def test_graphs_change_nothing(device: str, optimizer: str) -> None:
-    warnings: list[str] = []
-
     class Listener(Reporter):
         def warn(self, message: str) -> None:
-            warnings.append(message)
+            pytest.fail(message)
 
     options = {"device": device, "optimizer": optimizer, "lr": 1e-2, "batch_size": 10, "epochs": 3}
-    results = [
-        train(tiny_config(cuda_graph=graph, **options), tiny_dataset(), reporter=Listener(quiet=True))
-        for graph in (True, False)
-    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*capturable")  # torch's, about steps outside a graph
+        results = [
+            train(tiny_config(cuda_graph=graph, **options), tiny_dataset(), reporter=Listener(quiet=True))
+            for graph in (True, False)
+        ]
     with_graph, without = (result.model.state_dict() for result in results)
-    assert not warnings
     for name, expected in without.items():
         torch.testing.assert_close(with_graph[name], expected, rtol=1e-4, atol=1e-5)
 

@@ -54,3 +54,15 @@ def test_the_rate_is_a_multiple_of_each_groups_own() -> None:
     (optimizer,) = updater.optimizers
     rates = {id(tensor): group["lr"] for group in optimizer.param_groups for tensor in group["params"]}
     assert [rates[id(tensor)] for tensor in layers.parameters()] == pytest.approx([0.025, 0.025, 0.25, 0.25])
+
+
+def test_a_state_says_nothing_of_recording() -> None:
+    """A run that was recorded on one device goes on without that, or on another device."""
+    updater = Updater(tiny_config(optimizer="adam"), nn.Linear(3, 1), CPU, scaled=False)
+    updater.prepare_recording()
+    (group,) = updater.optimizers[0].param_groups
+    assert (type(group["lr"]), group["capturable"]) == (torch.Tensor, False)
+    group["capturable"] = True  # as on a GPU
+    (saved,) = updater.state_dict()["optimizers"][0]["param_groups"]
+    assert (type(saved["lr"]), saved["capturable"]) == (float, False)
+    assert group["capturable"] is True

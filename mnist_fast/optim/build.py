@@ -33,10 +33,8 @@ def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
     if not trainable:
         raise UsageError("every parameter is frozen: there is nothing to train")
     head = head_name(model)
-    # torch's fused implementations do a step in one pass over the parameters, on CPUs and GPUs. On GPUs they may be
-    # recorded in a CUDA graph.
-    capturable = any(parameter.is_cuda for parameter in trainable.values())
-    adam: dict[str, Any] = {"betas": recipe.betas, "fused": True, "capturable": capturable}
+    # torch's fused implementations do a step in one pass over the parameters, on CPUs and GPUs.
+    adam: dict[str, Any] = {"betas": recipe.betas, "fused": True}
     groups = _groups(trainable, recipe, head, recipe.lr)
     optimizers: list[Optimizer]
     if recipe.optimizer == "sgd":
