@@ -5,6 +5,7 @@ The kernels' results without a GPU: test_cuda_kernels.py.
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import ALL, KINDS, ODD, REFERENCE, Block, Tensors, integers, normals
+from cases import ALL, KINDS, ODD, REFERENCE, Block, Tensors, any_block, integers, normals
 from oracle import assert_equal, fused, run, stock
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -36,12 +37,13 @@ needs_gpu = pytest.mark.skipif(
 # --- without a GPU
 
 
+def sizes(case: Block) -> tuple[int, ...]:
+    stride = case.pool_stride or case.pool_size
+    return case.c, case.h, case.w, case.o, *case.k, *case.stride, *case.padding, *case.pool_size, *stride
+
+
 @needs_library
 def test_what_is_covered() -> None:
-    def sizes(case: Block) -> tuple[int, ...]:
-        stride = case.pool_stride or case.pool_size
-        return case.c, case.h, case.w, case.o, *case.k, *case.stride, *case.padding, *case.pool_size, *stride
-
     for element_bytes in (2, 4):
         uncovered = {case.name for case in ALL if cuda.why_not_covered(sizes(case), element_bytes)}
         assert uncovered == UNCOVERED
@@ -201,6 +203,20 @@ def test_integers_are_exact_with_tf32(case: Block) -> None:
     tensors = integers(case, 5)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
         assert_equal(run_on_gpu(case, tensors, torch.float32), expected_of(case, tensors, torch.float32))
+
+
+@needs_gpu
+@pytest.mark.parametrize("seed", range(8))
+def test_drawn_shapes_are_exact(seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(25):
+        case, n = any_block(draw.choice, cuda=True)
+        dtype, memory_format = draw.choice(DTYPES), draw.choice([torch.contiguous_format, torch.channels_last])
+        if cuda.why_not_covered(sizes(case), dtype.itemsize):  # a drawn layer may be too large
+            continue
+        tensors = integers(case, n)
+        moved = tensors.map(lambda t, f=memory_format: t.to(memory_format=f) if t.dim() == 4 else t)
+        assert_equal(run_on_gpu(case, moved, dtype), expected_of(case, tensors, dtype), str((case, n, dtype)))
 
 
 @needs_gpu
