@@ -65,7 +65,7 @@ def test_a_stage_is_stopped_with_all_that_it_started(
 def test_later_stages_run_unless_they_need_one_that_failed(gpu_stages: ModuleType, tmp_path: Path) -> None:
     def results(*stages: tuple[list[str], bool]) -> list[str]:
         made = [gpu_stages.Stage(str(i), 9, [command], essential=e) for i, (command, e) in enumerate(stages)]
-        return [outcome.result for outcome in gpu_stages.run_all(made, tmp_path)]
+        return [outcome.result for outcome in gpu_stages.run_all(made, tmp_path, 60)]
 
     failed = "failed with exit code 3"
     assert results((HELLO, True), (FAIL, False), (HELLO, False)) == ["ok", failed, "ok"]
@@ -148,4 +148,5 @@ def test_a_rehearsal_on_the_cpu(tmp_path: Path) -> None:
     assert [stage["result"] for stage in found["stages"]] == ["ok"] * 5
     assert {row["mode"] for row in found["results"]} == {"eager", "amp", "fused"}
     assert len(found["train"]["epoch_seconds"]) == 1
+    assert "checkpoint" not in found["train"]
     assert result.stdout.splitlines()[-1].startswith("lenet on digits: ")
