@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -105,8 +106,10 @@ def train(
     device = resolve_device(config.device)
     check_precision(config.precision, device)
     reporter = reporter or Reporter(quiet=True)
+    cuda = device.type == "cuda"
     with (
-        torch.random.fork_rng([device.index] if device.type == "cuda" else []),
+        torch.cuda.device(device) if cuda else nullcontext(),
+        torch.random.fork_rng([device.index] if cuda else []),
         repeatable_convolutions(),
         deterministic_algorithms(config.deterministic),
         existing_objects_spared(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from mnist_fast.objective import Objective
 from mnist_fast.ops import cuda
 from mnist_fast.parallel import ALONE
 from mnist_fast.progress import Reporter
-from mnist_fast.recording import Function, Recording
+from mnist_fast.recording import Function, Recorded, Recording
 from mnist_fast.stepping import TrainingStep
 from mnist_fast.training import train
 from mnist_fast.updating import Updater
@@ -184,7 +185,33 @@ def test_an_evaluation_stays_on_the_gpu(precision: str) -> None:
     assert not [call for call in capture.calls if "convolution" in call]
 
 
-# --- on a GPU
+# --- on a GPU, or without its driver
+
+
+class Stream:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def wait_stream(self, other: Stream) -> None:
+        pass
+
+
+@contextmanager
+def refused(*_: object, **__: object) -> Iterator[None]:
+    raise RuntimeError("CUDA error: operation not permitted\nwhen stream is capturing")
+    yield
+
+
+def test_a_capture_that_fails_is_explained_and_the_step_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"Stream": Stream, "current_stream": Stream, "CUDAGraph": object, "graph": refused}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    messages: list[str] = []
+    total = torch.zeros(())
+    recorded = Recorded(lambda values: total.add_(values.sum()), CudaRecorder(GPU), messages.append)
+    assert [int(recorded(torch.ones(2))) for _ in range(7)] == [2, 4, 6, 8, 10, 12, 14]
+    reason = "CUDA error: operation not permitted when stream is capturing"
+    assert messages == [f"no CUDA graph ({reason}); going on without one"]
 
 
 @pytest.mark.parametrize("device", [CUDA])

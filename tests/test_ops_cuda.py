@@ -244,6 +244,30 @@ def test_repeats_are_equal_to_the_bit(case: Block, dtype: torch.dtype) -> None:
 
 
 @needs_gpu
+def test_tensors_of_more_than_2_31_elements() -> None:
+    case = KINDS[0]
+    n = 2**31 // (case.c * case.h * case.w) + 2
+    if torch.cuda.mem_get_info()[0] < 20 * 2**30:
+        pytest.skip("needs 20 GiB of a GPU's memory")
+    last = on_gpu(integers(case, 2))
+    x = torch.zeros(n, case.c, case.h, case.w, dtype=torch.bfloat16, device="cuda")
+    x[-2:] = last.x
+    x.requires_grad_()
+    g = torch.zeros(n, *last.g.shape[1:], dtype=torch.bfloat16, device="cuda")
+    g[-2:] = last.g
+    w = last.w.bfloat16().requires_grad_()
+    y = fused(x, w, None, case)
+    y.backward(g)
+    expected = run(fused, case, replace(last, b=None), torch.bfloat16)
+    assert torch.equal(y[-2:], expected["output"])
+    assert x.grad is not None
+    assert torch.equal(x.grad[-2:], expected["grad_input"])
+    assert not x.grad[:-2].any()
+    assert w.grad is not None
+    assert torch.equal(w.grad, expected["grad_weight"])
+
+
+@needs_gpu
 @pytest.mark.parametrize("case", KINDS, ids=str)
 def test_nan_and_infinity(case: Block) -> None:
     tensors = integers(case, 2)
