@@ -33,18 +33,18 @@ inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t til
     return 16 * tiles * round_up(p.c, lanes);
 }
 
-// First layers whose output channels would leave half of a vector empty: vectors run over windows (planar.inc), in at
-// most so many rows of windows.
-constexpr int64_t kPlanarLanes = 8;  // output channels are taken in groups of up to four, also beyond the last
-constexpr int64_t kMaxSegments = 3;
+// First layers whose vectors run over windows (planar.inc), where vectors of output channels would not be full.
+constexpr int64_t kPlanarLanes = 8;
 inline bool suits_planar(const ConvPool& p, int64_t lanes) {
-    return lanes >= kPlanarLanes && p.c == 1 && 2 * p.o <= lanes && (p.kw == 3 || p.kw == 5) && p.stride_h == 1 &&
-           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3 && p.pool_stride_w == p.pool_w &&
-           (kMaxSegments - 1) * p.out_w >= lanes - 1;
+    return lanes >= kPlanarLanes && p.c == 1 && p.o % lanes != 0 && (p.kw == 3 || p.kw == 5) && p.stride_h == 1 &&
+           p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 3 && p.pool_stride_w == p.pool_w;
 }
-// Room for a sample's input split into planes, with a vector behind it.
+// A plane has a row of windows for each of the input's rows that windows are apart, and a vector behind it.
+inline int64_t plane_size(const ConvPool& p, int64_t lanes) {
+    return round_up(ceil_div(p.padded_h(), p.pool_stride_h) * p.out_w, lanes) + lanes;
+}
 inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
-    return round_up(p.padded_h(), p.pool_stride_h) * round_up(p.padded_w(), p.pool_stride_w) + lanes;
+    return p.pool_stride_h * (p.pool_w - 1 + p.kw) * plane_size(p, lanes);
 }
 
 // Room for a sample's input as the kernels arrange it for themselves: `tiles` at a time for Winograd, or in planes.
