@@ -99,7 +99,7 @@ inline bool suits_pairs(const ConvPool& p) { return p.run() >= kPairElements; }
 // First layers, whose kernel rows are shorter than a vector: the products of all positions of a window, while these are
 // few, cost less by vectors of output channels than the winner's alone by kernel rows.
 inline bool suits_channels(const ConvPool& p, int64_t lanes) {
-    constexpr int64_t kProducts = 200;  // of a channel at one window, where vectors of channels are full
+    constexpr int64_t kProducts = 100;  // of a channel at one window, where vectors of channels are full
     return p.run() < lanes && p.pool_positions() * p.kh * p.run() * round_up(p.o, lanes) <= kProducts * p.o;
 }
 
