@@ -31,6 +31,9 @@ struct Kernels {
     void (*widen)(const bfloat16* from, int64_t count, T* to);
     void (*narrow)(const T* from, int64_t count, bfloat16* to);
 
+    // to[i] = scale * from[i] + offset
+    void (*scale_bytes)(const uint8_t* from, int64_t count, T scale, T offset, T* to);
+
     // Between codes as the other kernels take them, a byte each, and one-bit codes.
     void (*pack_codes)(const uint8_t* codes, int64_t count, uint8_t* bits);
     void (*unpack_codes)(const uint8_t* bits, int64_t count, uint8_t* codes);

@@ -11,6 +11,7 @@
 #include "core/block.h"
 #include "core/cross_entropy.h"
 #include "core/muon.h"
+#include "core/pixels.h"
 #include "torch/checks.h"
 #include "torch/tensors.h"
 
@@ -126,6 +127,27 @@ void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, 
           data_of<float>(gradient), *data_of<double>(rate), momentum, weight_decay, steps});
 }
 
+Tensor normalize_cpu(const Tensor& images, const std::optional<Tensor>& index, double scale, double offset) {
+    STD_TORCH_CHECK(images.dim() == 3 && images.scalar_type() == ScalarType::Byte && images.is_contiguous(),
+                    "the images are not uint8 (N, H, W), contiguous");
+    const int64_t count = images.size(0);
+    const int64_t* chosen = nullptr;
+    if (index) {
+        STD_TORCH_CHECK(index->is_cpu() && index->dim() == 1 && index->scalar_type() == ScalarType::Long &&
+                            index->is_contiguous(),
+                        "the index is not int64, of one dimension, contiguous");
+        chosen = data_of<int64_t>(*index);
+        for (int64_t i = 0; i < index->size(0); ++i)
+            STD_TORCH_CHECK(chosen[i] >= 0 && chosen[i] < count, "image ", chosen[i], " of ", count, " does not exist");
+    }
+    Tensor batch = allocate({index ? index->size(0) : count, 1, images.size(1), images.size(2)}, ScalarType::Float,
+                            images, true);
+    normalize({batch.size(0), images.size(1) * images.size(2), data_of<uint8_t>(images), chosen,
+               static_cast<float>(scale), static_cast<float>(offset), mutable_data_of<float>(batch)},
+              kTorchThreads);
+    return batch;
+}
+
 }  // namespace
 }  // namespace mnist_fast
 
@@ -134,4 +156,5 @@ STABLE_TORCH_LIBRARY_IMPL(mnist_fast, CPU, m) {
     m.impl("conv_relu_maxpool2d_backward", TORCH_BOX(&mnist_fast::backward_cpu));
     m.impl("cross_entropy", TORCH_BOX(&mnist_fast::cross_entropy_cpu));
     m.impl("muon_", TORCH_BOX(&mnist_fast::muon_cpu));
+    m.impl("normalize", TORCH_BOX(&mnist_fast::normalize_cpu));
 }

@@ -22,4 +22,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
     m.def(
         "muon_(Tensor(a!) parameter, Tensor(b!) momentum_buffer, Tensor gradient, Tensor rate, float momentum, "
         "float weight_decay, int steps) -> ()");
+    // -> float32 (B, 1, H, W), with the strides of channels_last: csrc/core/pixels.h. images: uint8 (N, H, W); index:
+    // int64 (B,), none for all images.
+    m.def("normalize(Tensor images, Tensor? index, float scale, float offset) -> Tensor");
 }
