@@ -133,15 +133,15 @@ Tensor normalize_cpu(const Tensor& images, const std::optional<Tensor>& index, d
     const int64_t count = images.size(0);
     const int64_t* chosen = nullptr;
     if (index) {
-        STD_TORCH_CHECK(index->is_cpu() && index->dim() == 1 && index->scalar_type() == ScalarType::Long &&
-                            index->is_contiguous(),
-                        "the index is not int64, of one dimension, contiguous");
+        STD_TORCH_CHECK(
+            index->is_cpu() && index->dim() == 1 && index->scalar_type() == ScalarType::Long && index->is_contiguous(),
+            "the index is not int64, of one dimension, contiguous");
         chosen = data_of<int64_t>(*index);
         for (int64_t i = 0; i < index->size(0); ++i)
             STD_TORCH_CHECK(chosen[i] >= 0 && chosen[i] < count, "image ", chosen[i], " of ", count, " does not exist");
     }
-    Tensor batch = allocate({index ? index->size(0) : count, 1, images.size(1), images.size(2)}, ScalarType::Float,
-                            images, true);
+    Tensor batch =
+        allocate({index ? index->size(0) : count, 1, images.size(1), images.size(2)}, ScalarType::Float, images, true);
     normalize({batch.size(0), images.size(1) * images.size(2), data_of<uint8_t>(images), chosen,
                static_cast<float>(scale), static_cast<float>(offset), mutable_data_of<float>(batch)},
               kTorchThreads);

@@ -14,8 +14,8 @@ namespace mnist_fast {
 
 using torch::headeronly::ScalarType;
 
-// On the device of `like`; contiguous or, of four dimensions, channels_last. torch::stable::empty() would look its operator
-// up by name in every call, and box its arguments.
+// On the device of `like`; contiguous or, of four dimensions, channels_last. torch::stable::empty() would look its
+// operator up by name in every call, and box its arguments.
 inline Tensor allocate(const IntList& size, ScalarType dtype, const Tensor& like, bool channels_last = false) {
     const int64_t dims = static_cast<int64_t>(size.size());
     constexpr int64_t kMaxDims = 4;

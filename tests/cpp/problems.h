@@ -119,8 +119,8 @@ inline ConvPoolSizes rare_sizes() {
         case 3: return {4, 20, 8, 26, 20, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
         // Samples that end in the middle of a vector.
         case 4: return {3, 7, 9, 9, 8, 3, 3, 1, 1, 0, 0, 1, 1, 1, 1, relu};
-        // Rows of three vectors, split into planes for vectors over windows.
-        default: return {2, 1, 9, draw(33, 40), draw(1, 8), 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, relu};
+        // Rows of three vectors, for vectors over windows, and more channels than a block of weights has.
+        default: return {2, 1, 9, draw(33, 40), one_of({draw(1, 8), draw(33, 41)}), 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, relu};
     }
 }
 
