@@ -29,7 +29,8 @@ def test_it_is_the_formula(
         (normalize(images.mT.contiguous()), expected.mT),
         (normalize.chosen(images, index), expected[index]),
     ):
-        assert batch.dtype == dtype and batch.is_contiguous(memory_format=torch.channels_last)
+        assert batch.dtype == dtype
+        assert batch.is_contiguous(memory_format=torch.channels_last)
         assert batch.stride(1) == 1
         torch.testing.assert_close(batch.double(), wanted, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
 
@@ -44,5 +45,6 @@ def test_grey_levels_that_are_numbers_already_are_taken() -> None:
 @pytest.mark.parametrize("backend", ["auto", "stock"])
 def test_an_image_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, backend: str, wrong: int) -> None:
     monkeypatch.setattr(library, "backend", backend)
+    images = torch.zeros(5, 2, 2, dtype=torch.uint8)
     with pytest.raises((IndexError, RuntimeError), match=r"out of range|does not exist"):
-        Normalization(0, 1, torch.float32, CPU).chosen(torch.zeros(5, 2, 2, dtype=torch.uint8), torch.tensor([0, wrong]))
+        Normalization(0, 1, torch.float32, CPU).chosen(images, torch.tensor([0, wrong]))
