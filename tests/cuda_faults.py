@@ -94,6 +94,13 @@ FAULTS = (
           "the last warp's sum is not added"),
     Fault("row-beside-the-bias", "cuda/reduce.cuh", "a.bias_row", "a.bias_row + 1",
           "the bias gradient is taken from a row of padding"),
+    Fault("partial-sums-of-one-share", "cuda/reduce.cuh", "share * a.rows + row", "row",
+          "the first block's sums are taken for all"),
+    # --- launch.h
+    Fault("shared-memory-not-asked-for", "cuda/launch.h", "shared_bytes > kWithoutAsking", "false",
+          "more than 48 KiB of shared memory without a word to the driver"),
+    Fault("on-the-default-stream", "cuda/launch.h", "config.stream = stream", "config.stream = nullptr",
+          "the stream that was given is not used"),
     Fault("bands-turned", "cuda/items.h", "item % bands", "(item + 1) % bands * 0",
           "every item is the first band"),
 )

@@ -101,7 +101,7 @@ struct BlockCase {
             Buffer<uint8_t> workspace = poisoned(cuda::forward_workspace_bytes<T>(p));
             cuda::forward<T>({p, in_x.data(), x_layout.strides, in_w.data(), w_layout.strides,
                               b.empty() ? nullptr : in_b.data(), y.data(), y_layout.strides, code.data()},
-                             float32, workspace.data(), nullptr);
+                             float32, workspace.data(), simt::stream);
         }
         Buffer<uint8_t> winners(code_to_use ? *code_to_use : code.values(), at);
         winners.freeze();
@@ -109,7 +109,7 @@ struct BlockCase {
                                        in_w.data(), w_layout.strides,  winners.data(),   gx.data(),   gx_layout.strides,
                                        gw.data(),   gw_layout.strides, gb.data()};
         Buffer<uint8_t> workspace = poisoned(cuda::backward_workspace_bytes<T>(backward));
-        cuda::backward<T>(backward, float32, workspace.data(), nullptr);
+        cuda::backward<T>(backward, float32, workspace.data(), simt::stream);
         return {widen(y.values()), widen(gx.values()), widen(gw.values()), widen(gb.values()), code.values()};
     }
 

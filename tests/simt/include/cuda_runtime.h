@@ -67,20 +67,23 @@ struct cudaLaunchConfig_t {
 };
 
 template <typename Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
-    simt::shared_bytes_asked_for = bytes;
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+    simt::shared_bytes_asked_for[reinterpret_cast<const void*>(kernel)] = bytes;
     return bytes <= simt::kSharedBytesOfBlock ? cudaSuccess : cudaErrorInvalidConfiguration;
 }
 
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+    static_assert((sizeof(Parameters) + ...) <= 4096, "parameters of a kernel take 4 KiB at most");
     const auto shared_bytes = static_cast<int>(config->dynamicSmemBytes);
-    const bool asked = shared_bytes <= simt::kSharedBytesWithoutAsking || shared_bytes <= simt::shared_bytes_asked_for;
+    const int asked_for = simt::shared_bytes_asked_for[reinterpret_cast<const void*>(kernel)];
+    const bool asked = shared_bytes <= simt::kSharedBytesWithoutAsking || shared_bytes <= asked_for;
     const dim3 size = config->blockDim, grid = config->gridDim;
     if (simt::launches_until_one_fails-- == 0 || !asked || size.x * size.y * size.z > 1024 || grid.x == 0 ||
         grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
         return cudaErrorInvalidConfiguration;
+    if (config->stream != simt::stream) simt::fail("a kernel is launched on another stream");
     gridDim = grid;
     simt::Block block(size, config->dynamicSmemBytes);
     simt::block = &block;

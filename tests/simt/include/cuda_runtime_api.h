@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 using cudaStream_t = struct CUstream_st*;
 
@@ -16,10 +17,12 @@ namespace simt {
 
 // The device that kernels are planned for; few multiprocessors let blocks take several items.
 inline int multiprocessors = 2;
-constexpr int kSharedBytesOfMultiprocessor = 228 * 1024, kSharedBytesOfBlock = 227 * 1024;
+constexpr int kSharedBytesOfMultiprocessor = 228 * 1024;
+constexpr int kSharedBytesOfBlock = 99 * 1024;  // the least that a card with our kernels has
 constexpr int kSharedBytesWithoutAsking = 48 * 1024;
-inline int shared_bytes_asked_for = 0;     // by the last call of cudaFuncSetAttribute
-inline int launches_until_one_fails = -1;  // never
+inline std::map<const void*, int> shared_bytes_asked_for;  // by kernel
+inline cudaStream_t stream = nullptr;                      // the one that all launches have to be on
+inline int launches_until_one_fails = -1;                  // never
 
 }  // namespace simt
 
