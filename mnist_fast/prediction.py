@@ -16,12 +16,11 @@ from mnist_fast.checkpoint import Checkpoint, load_checkpoint
 from mnist_fast.data import batches
 from mnist_fast.devices import autocast, check_precision, resolve_device
 from mnist_fast.errors import DataError, UsageError
+from mnist_fast.evaluation import BATCH_SIZES
 from mnist_fast.files import OutputError, write_atomically
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.pictures import EmptyPictureError, find_pictures, prepare, read_picture
 from mnist_fast.progress import Reporter
-
-_BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def class_probabilities(model: nn.Module, images: Tensor, spec: NetworkSpec, pre
     model.eval()
     parts = []
     no_labels = torch.zeros(len(images), dtype=torch.int64)
-    for inputs, _ in batches(images, no_labels, _BATCH_SIZE, mean=spec.mean, std=spec.std, device=device):
+    for inputs, _ in batches(images, no_labels, BATCH_SIZES[device.type], mean=spec.mean, std=spec.std, device=device):
         with autocast(precision, device):
             logits = model(inputs)
         parts.append(logits.double().softmax(dim=1).cpu())  # log-probabilities, which some networks give, stay the same

@@ -15,7 +15,7 @@ from mnist_fast.models import get_model
 @pytest.mark.parametrize("batch_size", [7, 40, 1000])
 @pytest.mark.parametrize("arch", ["speedrun", "cnn-dropout"])
 def test_accuracy_and_loss(arch: str, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", batch_size)
+    monkeypatch.setitem(evaluation.BATCH_SIZES, "cpu", batch_size)
     data, model = tiny_dataset(), get_model(arch)
     result = evaluate(model, data.test_images, data.test_labels, mean=0.2, std=0.5)
     assert model.training  # as it was
