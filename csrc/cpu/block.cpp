@@ -252,7 +252,7 @@ void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout&
                                const T* sums, const Parallel& parallel) {
     const ConvPool& p = a.p;
     const Strides& s = a.grad_weight_strides;
-    auto channel = [&](int64_t o) {
+    const auto write_channel = [&](int64_t o) {
         if (a.grad_bias) a.grad_bias[o] = static_cast<S>(sums[parts.weight_size + o]);
         if (!a.grad_weight) return;
         for (int64_t ky = 0; ky < p.kh; ++ky)
@@ -262,7 +262,13 @@ void write_parameter_gradients(const BackwardArgs<S>& a, const GradWeightLayout&
                     a.grad_weight[o * s.n + c * s.c + ky * s.h + kx * s.w] = static_cast<S>(sum);
                 }
     };
-    parallel_for(parallel, p.o, channel);
+    // A few thousand weights are written sooner than another thread has come to help.
+    constexpr int64_t kSlice = 16384;
+    const int64_t channels = max(1, kSlice / (p.kh * p.run()));
+    auto slice = [&](int64_t index) {
+        for (int64_t o = index * channels; o < min((index + 1) * channels, p.o); ++o) write_channel(o);
+    };
+    parallel_for(parallel, cpu::ceil_div(p.o, channels), slice);
 }
 
 template <typename S, typename T>
