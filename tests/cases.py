@@ -63,6 +63,7 @@ ODD = [
     block("rgb", 3, 20, 16, 3, padding=1, pool=1),
     block("no-bias", 4, 9, 7, 3, bias=False),
     block("plain-convolution", 5, 8, 9, 3, pool=1, relu=False),
+    block("unpooled-inner", 24, 9, 20, 3, padding=1, pool=1),
     block("one-by-one", 17, 5, 33, 1),
     block("seven-by-seven", 2, 15, 5, 7, padding=3, pool=3),
     block("one-window", 1, 4, 1, 3),

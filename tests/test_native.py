@@ -91,7 +91,7 @@ def test_benchmark_covers_the_blocks_of_the_reference_networks(programs: Path, t
 
 
 @pytest.mark.parametrize("isa", ["best", "scalar", "reference"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_benchmark_reports_what_it_ran(programs: Path, tmp_path: Path, isa: str, dtype: str) -> None:
     chosen = [] if isa == "best" else ["--isa", isa]
     table, report = benchmark(
@@ -122,7 +122,7 @@ def test_benchmark_reports_what_it_ran(programs: Path, tmp_path: Path, isa: str,
     [
         (("--blocks", "vgg"), "no block's name contains 'vgg'"),
         (("--isa", "avx9000"), "no instruction set 'avx9000'"),
-        (("--dtype", "int8"), "--dtype is float32 or float64, got 'int8'"),
+        (("--dtype", "int8"), "--dtype is float32, float64 or bfloat16, got 'int8'"),
         (("--memory-format", "nchw"), "--memory-format is channels_last or contiguous, got 'nchw'"),
         (("--rounds", "0"), "--rounds takes a positive number, got '0'"),
         (("--threads",), "--threads takes a value"),

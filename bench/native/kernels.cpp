@@ -40,7 +40,7 @@ Buffer<T> normals(int64_t size, double deviation) {
     static std::mt19937 bits(1);
     std::normal_distribution<double> distribution(0, deviation);
     Buffer<T> values(static_cast<size_t>(size));
-    for (T& value : values) value = static_cast<T>(distribution(bits));
+    for (T& value : values) value = static_cast<T>(static_cast<Compute<T>>(distribution(bits)));
     return values;
 }
 
@@ -105,7 +105,8 @@ std::vector<Kernel> make_kernels(int64_t batch_size, bool channels_last) {
         previous = data;
 
         const auto values = static_cast<double>(data->output.size());  // after ReLU
-        const auto alive = values - static_cast<double>(std::count(data->output.begin(), data->output.end(), T(0)));
+        const auto alive =
+            values - static_cast<double>(std::count(data->output.begin(), data->output.end(), Compute<T>(0)));
         const double share = alive / values;
         const auto receptive_field = static_cast<double>(p.kh * p.run());
         const auto positions = static_cast<double>(p.n * p.o * p.out_positions() * p.pool_positions());
@@ -120,5 +121,6 @@ std::vector<Kernel> make_kernels(int64_t batch_size, bool channels_last) {
 
 template std::vector<Kernel> make_kernels<float>(int64_t, bool);
 template std::vector<Kernel> make_kernels<double>(int64_t, bool);
+template std::vector<Kernel> make_kernels<bfloat16>(int64_t, bool);
 
 }  // namespace native_bench

@@ -6,6 +6,7 @@
 #include <functional>
 #include <stdexcept>
 
+#include "core/bfloat16.h"
 #include "core/isa.h"
 #include "kernels.h"
 #include "options.h"
@@ -22,7 +23,8 @@ std::vector<Kernel> kernels_of(const Options& options) {
     const bool channels_last = options.memory_format == "channels_last";
     if (options.dtype == "float32") return make_kernels<float>(options.batch_size, channels_last);
     if (options.dtype == "float64") return make_kernels<double>(options.batch_size, channels_last);
-    throw std::invalid_argument("--dtype is float32 or float64, got '" + options.dtype + "'");
+    if (options.dtype == "bfloat16") return make_kernels<mnist_fast::bfloat16>(options.batch_size, channels_last);
+    throw std::invalid_argument("--dtype is float32, float64 or bfloat16, got '" + options.dtype + "'");
 }
 
 constexpr int64_t kPeakSteps = 100000;  // a fraction of a millisecond

@@ -25,7 +25,7 @@ const char* const kUsage =
     "  --batch-size N         images in a batch (64)\n"
     "  --threads N            (1)\n"
     "  --isa NAME             instruction set (the best that the machine has)\n"
-    "  --dtype NAME           float32 or float64 (float32)\n"
+    "  --dtype NAME           float32, float64 or bfloat16 (float32)\n"
     "  --memory-format NAME   channels_last or contiguous (channels_last)\n"
     "  --rounds N             samples of each kernel (15)\n"
     "  --sample-ms X          least milliseconds of a sample (5)\n"

@@ -78,6 +78,14 @@ T* pack_weight_rows(const BackwardArgs<S>& a, int64_t lanes, int64_t accumulator
 }
 
 template <typename S, typename T>
+const cpu::WinogradKernels<S, T>& winograd_kernels(const Kernels<T>& kernels) {
+    if constexpr (std::is_same_v<S, T>)
+        return kernels.winograd;
+    else
+        return kernels.winograd_of_bfloat16;
+}
+
+template <typename S, typename T>
 void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
     const T* const weight = pack_forward_weight(a, kernels.lanes);
@@ -85,9 +93,10 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
     T* const bias = scratch<T>(Slot::kPartial, channels);
     for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? static_cast<T>(a.bias[o]) : T(0);
     T* filter = nullptr;
-    if (winograd() && cpu::suits_winograd(p)) {
-        filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes));
-        kernels.winograd_filter(p, weight, filter);
+    const cpu::WinogradKernels<S, T>& fast = winograd_kernels<S>(kernels);
+    if (winograd() && cpu::suits_winograd(p, fast.tile_columns)) {
+        filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes, fast.tile_columns));
+        fast.filter(p, weight, filter);
     }
 
     // A piece is a band of one sample's rows; whole samples where there are enough of them.
@@ -98,17 +107,25 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         if (rows <= 0) return;
         const int64_t row_step = p.pool_stride_h * p.stride_h;
         const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
-        const T* const x = cpu::stage_input<T>(kernels, p, sample_view(a.input, a.input_strides, n, p.c, p.h, p.w),
-                                               first * row_step, input_rows, true, 0);
+        const SampleView<const S> sample = sample_view(a.input, a.input_strides, n, p.c, p.h, p.w);
         uint8_t* const kept = a.code ? a.code + (n * p.out_h + first) * p.code_row() : nullptr;
         const int64_t row_codes = p.out_w * p.o;
         uint8_t* const code = kept && p.one_bit_codes() ? scratch<uint8_t>(Slot::kCode, rows * row_codes) : kept;
         SampleView<S> y = sample_view(a.output, a.output_strides, n, p.o, rows, p.out_w);
         y.data += first * y.sh;
         T* const staged = in_place<T>(y) ? in_place<T>(y) : scratch<T>(Slot::kOutput, rows * p.out_w * p.o);
-        T* const arranged = scratch<T>(Slot::kArranged, cpu::arranged_size(p, kernels.lanes, kernels.winograd_tiles));
-        if (!filter || !kernels.winograd_forward(p, rows, x, filter, bias, arranged, staged, code))
-            kernels.forward(p, rows, x, weight, bias, arranged, staged, code);
+        const auto by_winograd = [&] {
+            const S* const x = cpu::stage_input<S>(kernels, p, sample, first * row_step, input_rows, true, 0);
+            const int64_t size = cpu::winograd_input_size(p, kernels.lanes, fast.tile_columns, fast.tiles);
+            return fast.forward(p, rows, x, filter, bias, scratch<T>(Slot::kArranged, size), staged, code);
+        };
+        if (!filter || !by_winograd()) {
+            const T* const x = cpu::stage_input<T>(kernels, p, sample, first * row_step, input_rows, true, 0);
+            T* const planes = cpu::suits_planar(p, kernels.lanes)
+                                  ? scratch<T>(Slot::kArranged, cpu::planar_size(p, kernels.lanes))
+                                  : nullptr;
+            kernels.forward(p, rows, x, weight, bias, planes, staged, code);
+        }
         if (code != kept)
             for (int64_t row = 0; row < rows; ++row)
                 kernels.pack_codes(code + row * row_codes, row_codes, kept + row * p.code_row());

@@ -18,11 +18,25 @@ struct MatrixSize {
     int64_t rows, columns, inner;
 };
 
+// Forward by Winograd's algorithm, for problems of suits_winograd(), of samples of S.
+template <typename S, typename T>
+struct WinogradKernels {
+    int64_t tile_columns;
+    int64_t tiles;  // that are taken together
+
+    // direct: packed for Kernels::forward().
+    void (*filter)(const ConvPool& p, const T* direct, T* packed);
+
+    // As Kernels::forward(), with filter()'s weights. arranged: scratch of winograd_input_size(). False: some result is
+    // not finite, and Kernels::forward() has to do it again.
+    bool (*forward)(const ConvPool& p, int64_t rows, const S* x, const T* weight, const T* bias, T* arranged, T* y,
+                    uint8_t* code);
+};
+
 template <typename T>
 struct Kernels {
     int64_t lanes;
-    int64_t accumulators;    // vectors that input_gradient() keeps in registers
-    int64_t winograd_tiles;  // windows that winograd_forward() takes together
+    int64_t accumulators;  // vectors that input_gradient() keeps in registers
 
     // to[j * to_stride + i] = from[i * from_stride + j]
     void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride);
@@ -44,11 +58,8 @@ struct Kernels {
     void (*forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* arranged, T* y,
                     uint8_t* code);
 
-    // The same for problems of suits_winograd(). The filter packed for forward() is transformed first; arranged is
-    // scratch of winograd_input_size(). False: some result is not finite, and forward() has to do it again.
-    void (*winograd_filter)(const ConvPool& p, const T* direct, T* packed);
-    bool (*winograd_forward)(const ConvPool& p, int64_t rows, const T* x, const T* weight, const T* bias, T* arranged,
-                             T* y, uint8_t* code);
+    WinogradKernels<T, T> winograd;
+    WinogradKernels<bfloat16, T> winograd_of_bfloat16;
 
     // Adds the sample's weight gradient of output channels [o_begin, o_end) to partial (grad_weight_layout()).
     // o_begin is a multiple of lanes. May read read_slack() elements past x.

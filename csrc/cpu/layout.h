@@ -21,16 +21,33 @@ constexpr int64_t even_piece(int64_t whole, int64_t limit) { return ceil_div(who
 // [kh][kw*c][channels of the block], channels beyond o zero. Block b begins at b * kForwardVectors * lanes * kh * run.
 inline int64_t packed_forward_size(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) * p.kh * p.run(); }
 
-// Problems for Winograd's F(2x2, 3x3), whose tile gives one pooling window: 3x3 filters, and channels enough to pay for
-// the transforms.
+// Winograd's F(2x2, 3x3) and F(2x4, 3x3): so many products give a tile of 2 x `tile_columns` outputs of the
+// convolution, or the pooling windows of 2x2 in it.
+constexpr int64_t kTileRows = 2;
+constexpr int64_t winograd_points(int64_t tile_columns) { return (kTileRows + 2) * (tile_columns + 2); }
+struct WinogradTiles {
+    int64_t rows, columns;  // of outputs of the convolution, under so many rows of windows
+    int64_t across, count;  // tiles in a row, and in all
+
+    WinogradTiles(const ConvPool& p, int64_t window_rows, int64_t tile_columns)
+        : rows(window_rows * p.pool_h),
+          columns(p.out_w * p.pool_w),
+          across(ceil_div(columns, tile_columns)),
+          count(ceil_div(rows, kTileRows) * across) {}
+};
+// Channels enough to pay for the transforms, and tiles that are not mostly empty.
 constexpr int64_t kWinogradChannels = 16;
-inline bool suits_winograd(const ConvPool& p) {
-    return p.kh == 3 && p.kw == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pool_h == 2 && p.pool_w == 2 &&
-           p.pool_stride_h == 2 && p.pool_stride_w == 2 && p.c >= kWinogradChannels;
+inline bool suits_winograd(const ConvPool& p, int64_t tile_columns) {
+    const WinogradTiles tiles(p, p.out_h, tile_columns);
+    return p.kh == 3 && p.kw == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 2 &&
+           p.pool_stride_h == p.pool_h && p.pool_stride_w == p.pool_w && p.c >= kWinogradChannels &&
+           winograd_points(tile_columns) * tiles.count < 9 * tiles.rows * tiles.columns;
 }
-inline int64_t winograd_filter_size(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) * 16 * p.c; }
-inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t tiles) {
-    return 16 * tiles * round_up(p.c, lanes);
+inline int64_t winograd_filter_size(const ConvPool& p, int64_t lanes, int64_t tile_columns) {
+    return round_up(p.o, lanes) * winograd_points(tile_columns) * p.c;
+}
+inline int64_t winograd_input_size(const ConvPool& p, int64_t lanes, int64_t tile_columns, int64_t tiles) {
+    return winograd_points(tile_columns) * tiles * round_up(p.c, lanes);
 }
 
 // First layers whose vectors run over windows (planar.inc), where vectors of output channels would not be full.
@@ -45,13 +62,6 @@ inline int64_t plane_size(const ConvPool& p, int64_t lanes) {
 }
 inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
     return p.pool_stride_h * (p.pool_w - 1 + p.kw) * plane_size(p, lanes);
-}
-
-// Room for a sample's input as the kernels arrange it for themselves: `tiles` at a time for Winograd, or in planes.
-inline int64_t arranged_size(const ConvPool& p, int64_t lanes, int64_t tiles) {
-    return suits_planar(p, lanes) ? planar_size(p, lanes)
-           : suits_winograd(p)    ? winograd_input_size(p, lanes, tiles)
-                                  : 0;
 }
 
 // A kernel row of one output channel as whole vectors, zero beyond kw*c. Partial sums of the weight gradient ("by

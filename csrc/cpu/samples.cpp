@@ -22,13 +22,15 @@ void convert(const Kernels<T>& kernels, const From* from, int64_t count, To* to)
 template <typename S, typename Staged, typename T>
 void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, const S* from, int64_t pixels, Staged* to) {
     if (s.sc == 1 && s.sw == s.c) return convert(kernels, from, pixels * s.c, to);
-    if constexpr (std::is_same_v<Staged, T>)
-        if (s.sw == 1) {
-            if constexpr (std::is_same_v<S, T>) return kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
-            T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
-            for (int64_t c = 0; c < s.c; ++c) convert(kernels, from + c * s.sc, pixels, planes + c * pixels);
-            return kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
-        }
+    if (s.sw == 1) {
+        if constexpr (std::is_same_v<S, T>) return kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
+        T* const planes = scratch<T>(Slot::kPlanes, 2 * s.c * pixels);
+        for (int64_t c = 0; c < s.c; ++c) convert(kernels, from + c * s.sc, pixels, planes + c * pixels);
+        if constexpr (std::is_same_v<Staged, T>) return kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
+        T* const transposed = planes + s.c * pixels;
+        kernels.transpose(planes, pixels, s.c, pixels, transposed, s.c);
+        return convert(kernels, transposed, s.c * pixels, to);
+    }
     for (int64_t x = 0; x < pixels; ++x)
         for (int64_t c = 0; c < s.c; ++c) to[x * s.c + c] = static_cast<Staged>(from[c * s.sc + x * s.sw]);
 }
