@@ -26,7 +26,6 @@ _aten = torch.ops.aten
 _IDENTITIES = (_aten.detach.default, _aten.alias.default)
 # Of all that is noted, only these are left out where nobody uses the result: nothing else can depend on them.
 _VIEWS = (*_IDENTITIES, _aten.t.default, _aten.view.default, _aten.expand.default, operator.getitem)
-_WITHOUT_EFFECT = (*_VIEWS, _aten.mul.Tensor, _aten.ones_like.default)
 
 _recording: Tape | None = None
 
@@ -110,9 +109,7 @@ class Tape(TorchDispatchMode):
                 node.replace_all_uses_with(node.args[0])
             elif node.target is _aten.t.default and node.args[0].target is _aten.t.default:
                 node.replace_all_uses_with(node.args[0].args[0])
-            elif _multiplies_by_one(node):
-                node.replace_all_uses_with(node.args[0])
-        self._graph.eliminate_dead_code(lambda node: node.target not in _WITHOUT_EFFECT)
+        self._graph.eliminate_dead_code(lambda node: node.target not in _VIEWS)
         code = self._graph.python_code("self")
         namespace = dict(code.globals)
         exec(_direct(code.src, namespace), namespace)
@@ -128,7 +125,6 @@ class Tape(TorchDispatchMode):
         if isinstance(result, Tensor):
             if result not in self._nodes:  # an operator that works in place returns what it was given
                 self._nodes[result] = node
-                node.meta["kind"] = result.shape, result.dtype
         elif isinstance(result, list | tuple):
             for number, item in enumerate(result):
                 self._note_result(item, self._graph.call_function(operator.getitem, (node, number)))
@@ -149,22 +145,13 @@ class Tape(TorchDispatchMode):
         return self._graph.create_node("get_attr", name)
 
 
-def _multiplies_by_one(node: fx.Node) -> bool:
-    """Whether it gives its first argument: the gradient of a loss begins with a product with its own, which is 1."""
-    if node.target is not _aten.mul.Tensor:
-        return False
-    first, second = node.args
-    one = isinstance(second, fx.Node) and second.target is _aten.ones_like.default
-    return one and isinstance(first, fx.Node) and first.meta.get("kind") == node.meta.get("kind", ())
-
-
 def _direct(source: str, namespace: dict[str, Any]) -> str:
-    """``source`` with each operator under a name of its own, entered into ``namespace``, in place of its path there."""
+    """``source`` with each operator under a name of its own, entered into ``namespace``: no look-ups in a replay."""
 
-    def name(found: re.Match[str]) -> str:
-        library, operator_name, overload = found.groups()
-        namespace["_".join(found.groups())] = getattr(getattr(getattr(torch.ops, library), operator_name), overload)._op
-        return "_".join(found.groups()) + "("
+    def name(call: re.Match[str]) -> str:
+        own = "_".join(call.groups())
+        namespace[own] = operator.attrgetter(".".join(call.groups()))(torch.ops)._op
+        return f"{own}("
 
     return re.sub(r"torch\.ops\.(\w+)\.(\w+)\.(\w+)\(", name, source)
 
