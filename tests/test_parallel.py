@@ -93,11 +93,13 @@ def test_one_gpu_is_not_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_processes_are_one() -> None:
-    options = ["--epochs", "2", "--val-fraction", "0.1", "--clip-grad-norm", "2", "--ema", "0.9"]
+    # Few steps: roundings differ, and some sixty steps on a changed tie makes a large difference of that.
+    options = ["--epochs", "2", "--images-per-epoch", "621"]
+    options += ["--val-fraction", "0.1", "--clip-grad-norm", "2", "--ema", "0.9"]
     two = summary(run(2, "train", *DIGITS, *options, "--output", "two"))
     torch.set_num_threads(1)
     one = json.loads(CliRunner().invoke(main, ["train", *DIGITS, *options, "--output", "one"]).stdout)
-    assert len(losses("two")) == 84
+    assert len(losses("two")) == 42
     assert losses("two") == pytest.approx(losses("one"), rel=1e-4)
     for name in ("test_loss", "val_loss"):
         assert two[name] == pytest.approx(one[name], rel=1e-4)
