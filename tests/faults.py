@@ -132,9 +132,6 @@ FAULTS = (
     Fault("winograd-columns-of-a-window-for-its-rows", "cpu/winograd.inc",
           "j + position % kPool", "j + position / kPool",
           "two of the four positions are looked at twice"),
-    Fault("winograd-tiles-beyond-the-last", "cpu/winograd.inc",
-          "min(piece, grid.count - first)", "piece",
-          "the last piece is not cut"),
     # --- planar.inc
     Fault("planes-begin-a-window-too-late", "cpu/planar.inc",
           "p.out_w - phase * kColumns * size", "p.out_w + 1 - phase * kColumns * size",

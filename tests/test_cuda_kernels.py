@@ -84,15 +84,17 @@ def test_items_of_many_images_and_many_bands(program: Path) -> None:
 
 @pytest.mark.parametrize(
     ("launches", "name"),
-    enumerate(
-        [
-            "packing of weights",
-            "conv_relu_maxpool2d forward",
-            "conv_relu_maxpool2d weight gradient",
-            "conv_relu_maxpool2d sum of weight gradients",
-            "packing of weights",
-            "conv_relu_maxpool2d input gradient",
-        ]
+    list(
+        enumerate(
+            [
+                "packing of weights",
+                "conv_relu_maxpool2d forward",
+                "conv_relu_maxpool2d weight gradient",
+                "conv_relu_maxpool2d sum of weight gradients",
+                "packing of weights",
+                "conv_relu_maxpool2d input gradient",
+            ]
+        )
     ),
 )
 def test_a_launch_that_fails_names_its_kernel(program: Path, launches: int, name: str) -> None:
