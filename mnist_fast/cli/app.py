@@ -14,6 +14,7 @@ from types import FrameType
 import click
 
 from mnist_fast.errors import MnistFastError
+from mnist_fast.malloc import keep_freed_memory
 from mnist_fast.version import __version__
 
 # name -> first line of its help. A command's module is imported only when it is called, so that help stays fast.
@@ -30,6 +31,8 @@ COMMANDS = {
     "data": "Fetch, verify and locate the datasets.",
     "doctor": "Report what was built, what this machine runs, and what is missing.",
 }
+# They train or test, step after step. Not bench: it measures processes as PyTorch leaves them.
+STEPPING_COMMANDS = ("train", "finetune", "eval", "speedrun")
 
 
 class LazyGroup(click.Group):
@@ -88,5 +91,8 @@ def _sigterm_exits() -> Iterator[None]:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="mnist-fast")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Train small convolutional networks with fused conv+ReLU+maxpool kernels, and compare them with stock PyTorch."""
+    if ctx.invoked_subcommand in STEPPING_COMMANDS:
+        keep_freed_memory()
