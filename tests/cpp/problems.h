@@ -119,8 +119,8 @@ inline ConvPoolSizes rare_sizes() {
         case 3: return {4, 20, 8, 26, 20, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
         // Winograd's tiles without pooling: the last ones of rows and columns are partly empty.
         case 6: return {2, 20, draw(7, 9), draw(7, 16), 20, 3, 3, 1, 1, draw(0, 1), draw(0, 1), 1, 1, 1, 1, relu};
-        // Whole samples at once, for vectors over windows: the last row of windows, which is longer than a vector, is in
-        // some of the planes only.
+        // Whole samples at once, for vectors over windows: the last row of windows, which is longer than a vector, is
+        // in some of the planes only.
         case 7: return {16, 1, 9, draw(93, 98), draw(1, 5), 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, relu};
         // Samples that end in the middle of a vector.
         case 4: return {3, 7, 9, 9, 8, 3, 3, 1, 1, 0, 0, 1, 1, 1, 1, relu};
