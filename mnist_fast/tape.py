@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from mnist_fast.ops.observed import shortcuts_recorded
+from mnist_fast.postponing import postpone_growth
 from mnist_fast.recording import Function, Recording
 
 _aten = torch.ops.aten
@@ -110,6 +111,7 @@ class Tape(TorchDispatchMode):
             elif node.target is _aten.t.default and node.args[0].target is _aten.t.default:
                 node.replace_all_uses_with(node.args[0].args[0])
         self._graph.eliminate_dead_code(lambda node: node.target not in _VIEWS)
+        postpone_growth(self._graph)
         code = self._graph.python_code("self")
         namespace = dict(code.globals)
         exec(_direct(code.src, namespace), namespace)
@@ -125,6 +127,7 @@ class Tape(TorchDispatchMode):
         if isinstance(result, Tensor):
             if result not in self._nodes:  # an operator that works in place returns what it was given
                 self._nodes[result] = node
+                node.meta["bytes"] = result.nbytes
         elif isinstance(result, list | tuple):
             for number, item in enumerate(result):
                 self._note_result(item, self._graph.call_function(operator.getitem, (node, number)))
