@@ -11,10 +11,8 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -30,6 +28,7 @@ from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.runner import BenchReport, run_bench
 from mnist_fast.bench.table import WIDTH, print_report
 from mnist_fast.bench.timing import Statistics, interleave
+from mnist_fast.bench.visits import VISITS
 from mnist_fast.errors import MnistFastError, UsageError
 from mnist_fast.recipes import RECIPES
 
@@ -150,6 +149,19 @@ class TestModes:
         assert case.input.any()
         assert all(value.any() for value in case.stock.state_dict().values())
 
+    @pytest.mark.parametrize("name", ["channels_last", "fused"])
+    def test_moving_changes_addresses_and_nothing_else(self, name: str) -> None:
+        subject = build_subject(small_case(), MODES[name], "fp32")
+        tensors = [subject.input, *subject.module.parameters()]
+        before = [(tensor.detach().clone(), tensor.stride(), tensor.data_ptr()) for tensor in tensors]
+        subject.move()
+        assert subject.input.requires_grad
+        assert [subject.input, *subject.module.parameters()] == tensors
+        for tensor, (values, strides, address) in zip(tensors, before, strict=True):
+            assert torch.equal(tensor, values)
+            assert tensor.stride() == strides
+            assert tensor.data_ptr() != address
+
     def test_bf16_runs_under_autocast(self) -> None:
         subject = build_subject(small_case(), MODES["eager"], "bf16")
         assert subject.forward(subject.input).dtype == torch.bfloat16
@@ -251,7 +263,7 @@ class TestAgreement:
             return subject
 
         monkeypatch.setattr(runner, "build_subject", sabotage)
-        monkeypatch.setattr(runner, "interleave", lambda *_args, **_options: pytest.fail("timed a wrong result"))
+        monkeypatch.setattr(timing, "interleave", lambda *_args, **_options: pytest.fail("timed a wrong result"))
         with pytest.raises(MnistFastError, match="'fused' computes a wrong output"):
             run_bench(
                 BenchConfig(archs=("lenet",), batch_sizes=(2,), device="cpu", modes=("eager", "fused"), repeats=1)
@@ -278,18 +290,18 @@ def named_calls(names: str) -> dict[str, Callable[[], object]]:
 class TestTiming:
     def test_every_mode_runs_once_a_round_and_starts_equally_often(self) -> None:
         clock = FakeClock({"a": 1.0, "b": 2.0, "c": 3.0})
-        samples = interleave(named_calls("abc"), clock, budget=1, repeats=6)
+        samples = interleave(named_calls("abc"), clock, budget=0, at_least=6)
         rounds = clock.order[3:]  # the first three calibrated
         assert ["".join(rounds[i : i + 3]) for i in range(0, 18, 3)] == ["abc", "bca", "cab"] * 2
         assert samples == {"a": [1.0] * 6, "b": [2.0] * 6, "c": [3.0] * 6}
 
     def test_short_calls_are_repeated_within_a_sample(self) -> None:
         clock = FakeClock({"a": timing.SAMPLE_SECONDS / 10.5, "b": 1.0})
-        samples = interleave(named_calls("ab"), clock, budget=1, repeats=1)
+        samples = interleave(named_calls("ab"), clock, budget=0, at_least=1)
         assert clock.numbers[2:] == [11, 1]
         assert samples["a"] == [pytest.approx(timing.SAMPLE_SECONDS / 10.5)]
 
-    def test_budget_counts_all_modes_and_has_a_least_number_of_rounds(self) -> None:
+    def test_budget_counts_all_modes_and_has_a_least_and_a_most_number_of_rounds(self) -> None:
         costs = {"a": 0.25, "b": 0.75}
         assert len(interleave(named_calls("ab"), FakeClock(costs), budget=9.5)["a"]) == 10
         assert len(interleave(named_calls("ab"), FakeClock(costs), budget=0.1)["a"]) == timing.MIN_ROUNDS
@@ -303,7 +315,7 @@ class TestTiming:
             seen.append(gc.isenabled())
             return 1.0
 
-        interleave(named_calls("a"), clock, budget=1, repeats=2)
+        interleave(named_calls("a"), clock, budget=0, at_least=2)
         assert seen[1:] == [False, False]
         assert gc.isenabled()
 
@@ -455,11 +467,16 @@ class TestRun:
             run_bench(replace(config, modes=("compile",)))
 
     @pytest.mark.long  # half a minute of compilation
-    def test_compiled_modes_agree_and_are_timed(self) -> None:
+    def test_compiled_modes_agree_and_are_timed_and_no_visit_compiles_anew(self) -> None:
         modes = ("eager", "compile", "compile_channels_last", "fused_compile")
+        graphs: dict[str, int] = {}
         report = run_bench(
-            BenchConfig(archs=("speedrun",), batch_sizes=(4,), device="cpu", modes=modes, repeats=1, layers=False)
+            BenchConfig(archs=("speedrun",), batch_sizes=(4,), device="cpu", modes=modes, repeats=VISITS, layers=False),
+            lambda line: graphs.update({line: torch._dynamo.utils.counters["stats"]["unique_graphs"]}),
         )
+        later = [count for line, count in graphs.items() if "visit" in line and "visit 1" not in line]
+        assert len(later) == len(PASSES) * (VISITS - 1)
+        assert len(set(later)) == 1
         assert not report.unavailable
         assert {row["mode"] for row in report.results} == set(modes)
         assert len(report.results) == len(modes) * len(PASSES)
@@ -472,7 +489,8 @@ class TestRun:
             ),
             lines.append,
         )
-        assert lines[1:] == [f"lenet, batch 1: {layer} inference" for layer in ("conv1", "conv2", "network")]
+        layers = ("conv1", "conv2", "network")
+        assert lines[1:] == [f"lenet, batch 1: {layer} inference, visit 1 of {VISITS}" for layer in layers]
 
 
 class TestTable:
@@ -535,34 +553,8 @@ class TestTable:
 
 
 class TestNoise:
-    """On a clock that a test turns: rounds of known spread."""
-
-    def clock(self, spread: float) -> Callable[[Callable[[], object], int], float]:
-        random = np.random.default_rng(0)
-        return lambda call, number: number * {"a": 0.2, "b": 0.1}[str(call())] * np.exp(random.normal(0, spread))
-
-    def rounds(self, spread: float, budget: float) -> int:
-        enough = partial(noise.narrow, stock=["a"])
-        return len(interleave(named_calls("ab"), self.clock(spread), budget=budget, enough=enough)["a"])
-
-    def test_it_stops_where_the_ratio_is_known(self) -> None:
-        assert self.rounds(0.0001, budget=100) == timing.FIRST_LOOK
-
-    def test_it_goes_on_until_the_ratio_is_known(self) -> None:
-        rounds = self.rounds(0.02, budget=100)
-        assert timing.FIRST_LOOK < rounds < 100 / 0.3
-
-    def test_it_goes_on_until_the_budget_is_spent(self) -> None:
-        assert self.rounds(1, budget=9) == pytest.approx(9 / 0.3, rel=0.5)
-
-    def test_a_given_number_of_rounds_is_kept(self) -> None:
-        samples = interleave(
-            named_calls("ab"), self.clock(0), budget=9, repeats=20, enough=lambda _: pytest.fail("was asked")
-        )
-        assert len(samples["a"]) == 20
-
     def test_without_stock_the_modes_are_compared_with_each_other(self) -> None:
-        quiet, noisy = [1.0] * 9, [1.0, 3.0, 1.0, 2.0, 5.0, 1.0, 2.0, 1.0, 4.0]
+        quiet, noisy = [[1.0]] * 9, [[1.0], [3.0], [1.0], [2.0], [5.0], [1.0], [2.0], [1.0], [4.0]]
         assert noise.narrow({"a": quiet, "b": quiet}, [])
         assert not noise.narrow({"a": quiet, "b": noisy}, [])
         assert not noise.narrow({"a": quiet}, [])
@@ -574,7 +566,7 @@ class TestNoise:
             {"ratio_vs_best_stock": 2.0, "ratio_low": 2 - width, "ratio_high": 2 + width} for width in (0.01, 0.2, 0.5)
         ] + [{"ratio_vs_best_stock": None, "ratio_low": None, "ratio_high": None}]
         (line,) = noise.notes(machine, rows)
-        assert line.startswith("2 of 3 ratios are not known to ±5% (the worst to ±25%): repeat")
+        assert line.startswith("2 of 3 ratios may differ by more than 5% when measured again (the worst by 25%): ")
         assert noise.notes(machine, rows[:1]) == []
         (line,) = noise.notes(machine | {"waited_fraction": 0.3}, [])
         assert line.startswith("for 30% of the timed seconds others had this process's processor")

@@ -41,6 +41,20 @@ def test_verdicts(then: dict, now: dict, verdict: str) -> None:
     assert change.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "repeated"),
+    [
+        (row(2.0), row(2.05), True),
+        (row(2.0), row(2.15), False),  # though the intervals meet
+        (row(2.0, None), row(2.0), None),
+        (row(2.0), row(None), None),
+    ],
+)
+def test_whether_the_earlier_interval_kept_its_promise(then: dict, now: dict, repeated: bool | None) -> None:
+    (change,) = changes([then], [now])
+    assert change.repeated is repeated
+
+
 @pytest.mark.parametrize("changed", [{"threads": 1}, {"batch_size": 8}, {"mode": "eager"}, {"precision": "bf16"}])
 def test_only_rows_about_the_same_are_compared(changed: dict) -> None:
     assert changes([row()], [row(**changed)]) == []
@@ -60,6 +74,7 @@ def test_what_is_printed() -> None:
     assert sum("conv1" in line and line[-1] == "slower" for line in words) == 1
     assert "conv2" not in text
     assert "4 rows are in both: against stock 1 are faster than then, 1 slower, 1 the same" in text
+    assert "1 of 3 ratios of fused modes lie in their intervals of then" in text
     assert "of 1 one side has no interval" in text
     assert "1 rows are only in the file, 0 only in this benchmark" in text
     assert "…" not in text

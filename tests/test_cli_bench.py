@@ -39,7 +39,7 @@ def test_table_on_stdout_progress_on_stderr() -> None:
     assert result.exit_code == 0, result.output
     assert "speedrun, batch 1, fp32, cpu, 2 threads: median milliseconds" in result.stdout
     assert "forward_backward" in result.stdout
-    assert "speedrun, batch 1: conv1 forward\n" in result.stderr
+    assert "speedrun, batch 1: conv1 forward, visit 1 of 6\n" in result.stderr
     assert "batch 1: conv1" not in result.stdout
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnist_fast.bench import noise
+from mnist_fast.bench.config import MODES
 from mnist_fast.bench.recorded import Change, changes
 from mnist_fast.bench.table import WIDTH, machine_line
 
@@ -42,16 +43,19 @@ def _summary(shared: Sequence[Change], then: int, now: int, noisy: Sequence[str]
     counts = {verdict: verdicts.count(verdict) for verdict in ("faster", "slower", "same", "unknown")}
     lines = [
         f"{len(shared)} rows are in both: against stock {counts['faster']} are faster than then, {counts['slower']} "
-        f"slower, {counts['same']} the same within their 95% intervals"
+        f"slower, {counts['same']} the same: their intervals meet"
     ]
+    ours = [change.repeated for change in shared if MODES[change.now["mode"]].fused and change.repeated is not None]
+    if ours:
+        lines.append(f"{sum(ours)} of {len(ours)} ratios of fused modes lie in their intervals of then")
     if counts["unknown"]:
         lines.append(f"of {counts['unknown']} one side has no interval: no stock mode, one round, or an older version")
     if then > len(shared) or now > len(shared):
         lines.append(f"{then - len(shared)} rows are only in the file, {now - len(shared)} only in this benchmark")
     if noisy:
         lines.append(
-            f"the machine was busy {' and '.join(noisy)}: load that lasts longer than a comparison changes ratios "
-            "beyond their intervals; measure again when idle before believing in a change"
+            f"the machine was busy {' and '.join(noisy)}: intervals know no load that lasts longer than a benchmark; "
+            "measure again when idle before believing in a change"
         )
     return lines
 

@@ -55,7 +55,7 @@ class BenchConfig:
         overhead: measure a tiny block too, whose time is all Python, dispatch and allocation.
         threads: numbers of threads of torch's CPU pool, each measured separately; none leaves torch's choice.
         budget: at most so many seconds of timed rounds for each comparison (all modes of one pass), warm-up not
-            counted; less where the ratios are known to 1% before.
+            counted; less where more of it would change the ratios by no more than 1%.
         repeats: rounds of each comparison; takes the place of ``budget``.
         seed: of parameters, images and labels.
     """

@@ -42,6 +42,11 @@ class Subject:
         for parameter in self.module.parameters():
             parameter.grad = None
 
+    def move(self) -> None:
+        """Put parameters and input elsewhere in memory, as another process would have them elsewhere."""
+        for tensor in (self.input, *self.module.parameters()):
+            tensor.data = tensor.data.clone()  # in the same memory format, and compiled code goes on with it
+
 
 def build_subject(case: Case, mode: Mode, precision: str) -> Subject:
     """A copy of ``case`` for ``mode``. Compilation waits for the first call, as torch does it."""

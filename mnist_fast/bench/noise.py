@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from mnist_fast.bench.statistics import Samples, speedup
+from mnist_fast.bench.statistics import Visits, speedup
 
-NARROW = 0.01  # measuring stops where every ratio is known to ±1%
-WIDE = 0.05  # ratios that are not known to ±5% are pointed out
+NARROW = 0.01  # measuring stops where more of it would change no ratio by more than 1%
+WIDE = 0.05  # ratios that a repetition may find 5% away are pointed out
 WAITED = 0.05  # so is a process that did not run for that share of the time
 
 
-def narrow(samples: Mapping[str, Samples], stock: Sequence[str]) -> bool:
-    """Whether the ratio of every series to the fastest of ``stock`` is known to :data:`NARROW`.
+def narrow(samples: Mapping[str, Visits], stock: Sequence[str]) -> bool:
+    """Whether more visits would change the ratio of every series to the fastest of ``stock`` by :data:`NARROW` at most.
 
     Without a stock series among several, they are compared with each other; a single one is never narrow.
     """
@@ -27,7 +27,7 @@ def narrow(samples: Mapping[str, Samples], stock: Sequence[str]) -> bool:
         for name, own in samples.items()
         if references != [name]
     ]
-    errors = [estimate.relative_error for estimate in estimates]
+    errors = [estimate.error for estimate in estimates]
     return bool(errors) and all(error is not None and error <= NARROW for error in errors)
 
 
@@ -66,8 +66,8 @@ def notes(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
     wide = sum(error > WIDE for error in errors)
     if wide:
         lines.append(
-            f"{wide} of {len(errors)} ratios are not known to ±{WIDE:.0%} (the worst to ±{max(errors):.0%}): "
-            "repeat on an idle machine, or measure longer"
+            f"{wide} of {len(errors)} ratios may differ by more than {WIDE:.0%} when measured again (the worst by "
+            f"{max(errors):.0%}): measure on an idle machine without neighbours"
         )
     waited = environment.get("waited_fraction")
     if waited is not None and waited > WAITED:

@@ -17,6 +17,7 @@ from mnist_fast.objective import Objective
 from mnist_fast.optim import Muon, build_optimizers
 from mnist_fast.parallel import ALONE
 from mnist_fast.recipes import RECIPES
+from mnist_fast.recording import WARM_UP_CALLS
 from mnist_fast.stepping import TrainingStep, recorder_for
 from mnist_fast.updating import Updater
 
@@ -81,6 +82,8 @@ def trainer_step(subject: Subject, arch: str) -> Call:
         updater.set_rates(0.0)
         window.add(step(subject.input, subject.labels, count))
 
+    for _ in range(WARM_UP_CALLS + 1):  # the last one is recorded, which is no part of what is timed
+        call()
     return call
 
 

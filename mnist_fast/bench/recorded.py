@@ -50,8 +50,8 @@ class Change:
     Attributes:
         then: the row of the earlier one.
         now: of the later one.
-        verdict: ``faster`` or ``slower`` than before against stock, where the two intervals of the ratio do not meet;
-            ``same`` where they do; ``unknown`` without two intervals.
+        verdict: ``faster`` or ``slower`` than before against stock, where the two intervals of the ratio do not meet:
+            by more than both together explain; ``same`` where they do; ``unknown`` without two intervals.
     """
 
     then: Row
@@ -64,6 +64,12 @@ class Change:
         if self.now["ratio_low"] > self.then["ratio_high"]:
             return "faster"
         return "slower" if self.now["ratio_high"] < self.then["ratio_low"] else "same"
+
+    @property
+    def repeated(self) -> bool | None:
+        """Whether the later ratio lies in the earlier interval; None without either."""
+        low, high, ratio = self.then["ratio_low"], self.then["ratio_high"], self.now["ratio_vs_best_stock"]
+        return None if low is None or ratio is None else bool(low <= ratio <= high)
 
 
 def changes(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[Change]:

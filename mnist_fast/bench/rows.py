@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mnist_fast.bench.statistics import Samples, speedup
+from mnist_fast.bench.statistics import Visits, speedup
 from mnist_fast.bench.timing import Statistics
 
 Row = dict[str, Any]
 
 
-def timing_columns(seconds: Samples, stock: Sequence[Samples], images: float) -> Row:
+def timing_columns(seconds: Visits, stock: Sequence[Visits], images: float) -> Row:
     """``median_ms p5_ms p95_ms repeats images_per_second ratio_vs_best_stock ratio_low ratio_high``.
 
     Args:
-        seconds: a sample for each round.
-        stock: the samples of the stock modes that ran in the same rounds; without any there is no ratio.
+        seconds: the samples of each visit.
+        stock: those of the stock modes, from the same visits; without any there is no ratio.
         images: that one call takes.
     """
-    measured = Statistics.of(list(seconds))
+    measured = Statistics.of(list(itertools.chain.from_iterable(seconds)))
     ratio = speedup(stock, seconds) if stock else None
     return {
         **asdict(measured),

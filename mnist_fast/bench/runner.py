@@ -1,4 +1,4 @@
-"""Runs a benchmark: every case, pass by pass, all modes interleaved."""
+"""Runs a benchmark: every case and pass, all modes interleaved, in visits that are spread over the whole run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.noise import Waiting, narrow
 from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
-from mnist_fast.bench.timing import clock_for, interleave, warm_up
+from mnist_fast.bench.timing import clock_for, warm_up
+from mnist_fast.bench.visits import FIRST_LOOK, VISITS, Visits
 from mnist_fast.devices import check_precision, resolve_device
 from mnist_fast.errors import MnistFastError
 
@@ -35,7 +36,8 @@ class BenchReport:
         results: one row for each case, pass and mode: ``arch layer mode pass batch_size precision device threads
             median_ms p5_ms p95_ms repeats images_per_second ratio_vs_best_stock ratio_low ratio_high peak_bytes``. The
             ratio is the lowest median of the stock modes over this one's, so above 1 is faster than stock; between
-            ``ratio_low`` and ``ratio_high`` lies its 95% interval; ``None`` where no stock mode ran.
+            ``ratio_low`` and ``ratio_high`` the same command finds it again with 95% probability; ``None`` where no
+            stock mode ran.
         unavailable: modes that this machine cannot run, with the reason in one line.
         reproduce: the command that repeats it.
     """
@@ -70,12 +72,18 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     report = BenchReport(environment(device), reproduce=command_line("bench", config))
     report.environment["threads"] = max(config.threads, default=torch.get_num_threads())
     waiting = Waiting()
+    compiled = any(MODES[mode].compiled for mode in config.modes)
     for threads in config.threads or (None,):
-        with torch_settings(device, threads):
+        with torch_settings(device, threads, compiled=compiled):
+            comparisons: list[_Comparison] = []
             for what, cases in _cases(config, device):
                 progress(f"{what}: checking that the modes agree")
                 for case in cases:
-                    _run_case(case, config, report, waiting, progress)
+                    comparisons += _comparisons(case, config, report)
+            for number in range(VISITS):
+                for comparison in comparisons:
+                    comparison.visit(number, waiting, progress)
+            report.results += [row for comparison in comparisons for row in comparison.rows(config)]
     report.environment["waited_fraction"] = waiting.fraction(device)
     if not report.results:
         reasons = "; ".join(f"mode {mode}: {reason}" for mode, reason in report.unavailable.items())
@@ -99,47 +107,58 @@ def _cases(config: BenchConfig, device: torch.device) -> Iterator[tuple[str, lis
         yield f"{arch}, batch {batch_size}", cases
 
 
-def _run_case(
-    case: Case, config: BenchConfig, report: BenchReport, waiting: Waiting, progress: Callable[[str], None]
-) -> None:
-    names = [name for name in case.passes if name in config.passes]
-    if not names:
-        return
-    if any(MODES[mode].compiled for mode in config.modes):
-        torch.compiler.reset()  # each case compiles anew; what earlier ones left counts against torch's limit
-    subjects = _agreeing_subjects(case, config, report)
-    stock = [subject.mode for subject in subjects if not MODES[subject.mode].fused]
-    device, batch_size = case.input.device, len(case.input)
-    for name in names if subjects else ():
-        progress(f"{case.arch}, batch {batch_size}: {case.layer} {name}")
-        calls = {subject.mode: passes.prepare(name, subject, case.arch) for subject in subjects}
+class _Comparison:
+    """One pass of a case: what was measured of it in each mode."""
+
+    def __init__(self, case: Case, name: str, subjects: list[Subject], config: BenchConfig) -> None:
+        self._case, self._name, self._subjects = case, name, subjects
+        modes = [subject.mode for subject in subjects]
+        self._visits = Visits(modes, budget=config.budget, repeats=config.repeats)
+        self._stock = [mode for mode in modes if not MODES[mode].fused]
+        self._peaks: dict[str, int] = {}
+        self._looks = config.repeats is None
+
+    def visit(self, number: int, waiting: Waiting, progress: Callable[[str], None]) -> None:
+        """Measure for the share of the budget that is due by now, unless the ratios are known."""
+        case, device = self._case, self._case.input.device
+        known = self._looks and number >= FIRST_LOOK and narrow(self._visits.samples, self._stock)
+        if known or not self._visits.rounds(number):
+            return
+        progress(f"{case.arch}, batch {len(case.input)}: {case.layer} {self._name}, visit {number + 1} of {VISITS}")
+        for subject in self._subjects:
+            subject.move()
+        calls = {subject.mode: passes.prepare(self._name, subject, case.arch) for subject in self._subjects}
         for call in calls.values():
             warm_up(call)
         with waiting.watched():
-            samples = interleave(
-                calls,
-                clock_for(device),
-                budget=config.budget,
-                repeats=config.repeats,
-                enough=lambda measured: narrow(measured, stock),
-            )
-        for subject in subjects:
+            self._visits.visit(number, calls, clock_for(device))
+        for subject in self._subjects:
             subject.clear_gradients()
-            report.results.append(
-                {
-                    "arch": case.arch,
-                    "layer": case.layer,
-                    "mode": subject.mode,
-                    "pass": name,
-                    "batch_size": batch_size,
-                    "precision": config.precision,
-                    "device": str(device),
-                    "threads": torch.get_num_threads(),
-                    **timing_columns(samples[subject.mode], [samples[mode] for mode in stock], batch_size),
-                    "peak_bytes": peak_bytes(calls[subject.mode], device),
-                }
-            )
-            subject.clear_gradients()
+            if number == 0:
+                self._peaks[subject.mode] = peak_bytes(calls[subject.mode], device)
+                subject.clear_gradients()
+
+    def rows(self, config: BenchConfig) -> Iterator[Row]:
+        case, samples, batch_size = self._case, self._visits.samples, len(self._case.input)
+        for subject in self._subjects:
+            yield {
+                "arch": case.arch,
+                "layer": case.layer,
+                "mode": subject.mode,
+                "pass": self._name,
+                "batch_size": batch_size,
+                "precision": config.precision,
+                "device": str(case.input.device),
+                "threads": torch.get_num_threads(),
+                **timing_columns(samples[subject.mode], [samples[mode] for mode in self._stock], batch_size),
+                "peak_bytes": self._peaks[subject.mode],
+            }
+
+
+def _comparisons(case: Case, config: BenchConfig, report: BenchReport) -> list[_Comparison]:
+    names = [name for name in case.passes if name in config.passes]
+    subjects = _agreeing_subjects(case, config, report) if names else []
+    return [_Comparison(case, name, subjects, config) for name in names if subjects]
 
 
 def _agreeing_subjects(case: Case, config: BenchConfig, report: BenchReport) -> list[Subject]:

@@ -177,7 +177,7 @@ def _row(entrant: Entrant, config: SpeedrunConfig, report: SpeedrunReport, devic
     runs = report.runs
     own = [run for run in runs if run.mode == entrant.name]
     anchors = [name for name in config.modes if not ENTRANTS[name].fused and not ENTRANTS[name].ours]
-    stock = [[run.seconds for run in runs if run.mode == name] for name in anchors]
+    stock = [[[run.seconds] for run in runs if run.mode == name] for name in anchors]  # each run is a visit
     recipe = training_config(entrant, config, config.first_seed)
     images = recipe.epochs * min(recipe.images_per_epoch or len(dataset.train_images), len(dataset.train_images))
     accuracies = [run.accuracy for run in own]
@@ -191,7 +191,7 @@ def _row(entrant: Entrant, config: SpeedrunConfig, report: SpeedrunReport, devic
         "precision": recipe.precision,
         "device": device,
         "threads": report.environment["threads"],
-        **timing_columns([run.seconds for run in own], stock, images),
+        **timing_columns([[run.seconds] for run in own], stock, images),
         "peak_bytes": None,
         "setup_ms": 1000 * statistics.median(run.setup_seconds for run in own),
         "steps_ms": 1000 * statistics.median(run.steps_seconds for run in own),

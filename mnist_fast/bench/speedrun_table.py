@@ -30,7 +30,8 @@ def print_speedrun(report: SpeedrunReport, console: Console | None = None) -> No
     console.print(f"\n{title}", style="bold", highlight=False)
     console.print(_table(report.results))
     notes = (
-        "setup, steps and test are medians too; accuracy: mean over the seeds, and 95% intervals, as of the ratios.",
+        "setup, steps and test are medians too; accuracy: mean over the seeds, and its 95% interval; "
+        "ratios: and where the same command finds them again with 95% probability.",
         f"Included: {INCLUDED}.",
         f"Not included: {NOT_INCLUDED}.",
     )

@@ -17,17 +17,13 @@ from dataclasses import dataclass
 
 import torch
 
-from mnist_fast import recording
-
 Call = Callable[[], object]
 Clock = Callable[[Call, int], float]  # (call, number) -> seconds that `number` calls took together
 
-WARM_UP_CALLS = recording.WARM_UP_CALLS + 2  # a step's recording is no part of what is timed
+WARM_UP_CALLS = 2
 SAMPLE_SECONDS = 0.01
 MIN_ROUNDS = 8
-FIRST_LOOK = 20  # with fewer rounds, a few lucky ones look like certainty
 MAX_ROUNDS = 1000
-_LOOK_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -92,8 +88,9 @@ def interleave(
     clock: Clock,
     *,
     budget: float,
-    repeats: int | None = None,
-    enough: Callable[[dict[str, list[float]]], bool] = lambda _: False,
+    at_least: int = MIN_ROUNDS,
+    at_most: int = MAX_ROUNDS,
+    turns: Iterator[list[str]] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds per call of each of ``calls``, one sample a round.
 
@@ -103,35 +100,25 @@ def interleave(
     Args:
         calls: by name, warmed up.
         clock: measures a number of calls.
-        budget: seconds of measuring after which no new round starts (but there are :data:`MIN_ROUNDS`).
-        repeats: rounds to run, whatever they cost.
-        enough: is asked now and then whether the samples say enough to stop before the budget is spent.
+        budget: seconds of measuring after which no new round starts.
+        at_least, at_most: rounds to run, whatever they cost.
+        turns: of :func:`in_turns`, going on where earlier rounds ended.
     """
     names = list(calls)
+    turns = turns or in_turns(names)
     number = {name: calls_per_sample(call, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in names}
-    turns = in_turns(names)
-    spent, done, next_look = 0.0, 0, FIRST_LOOK
+    spent, done = 0.0, 0
     collects_garbage = gc.isenabled()
     gc.disable()  # as timeit does: whoever happens to trigger a collection would pay for the garbage of all
     try:
-        while _another_round(done, spent, budget, repeats):
+        while done < at_least or (spent < budget and done < at_most):
             for name in next(turns):
                 seconds = clock(calls[name], number[name])
                 samples[name].append(seconds / number[name])
                 spent += seconds
             done += 1
-            if repeats is None and done >= next_look:
-                if enough(samples):
-                    break
-                next_look = math.ceil(_LOOK_FACTOR * done)  # a look costs a bootstrap
     finally:
         if collects_garbage:
             gc.enable()
     return samples
-
-
-def _another_round(done: int, spent: float, budget: float, repeats: int | None) -> bool:
-    if repeats is not None:
-        return done < repeats
-    return done < MIN_ROUNDS or (spent < budget and done < MAX_ROUNDS)

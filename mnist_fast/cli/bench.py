@@ -66,7 +66,7 @@ def comma_list(item: Any) -> Callable[[str], tuple[Any, ...]]:
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Most timed seconds for all modes of one pass; fewer where ratios are known to 1%.  [default: 4]",
+    help="Most timed seconds for all modes of one pass; fewer where more would change ratios by 1%.  [default: 4]",
 )
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Rounds of a comparison instead of a budget.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of parameters and images.  [default: 0]")
@@ -99,7 +99,8 @@ def command(
 
     Every mode gets the same parameters and images, and is refused where its results differ from stock. Timed rounds
     alternate between the modes. The table shows medians, and how many times as fast the fused blocks are as the best
-    stock mode, with half the width of its 95% interval; the JSON adds percentiles, images a second and peak memory.
+    stock mode, with how far away the same command may find that; the JSON adds percentiles, images a second and peak
+    memory.
 
     \b
     mnist-fast bench --arch cnn --batch-size 64
