@@ -41,8 +41,8 @@ def test_repeats_are_kept_and_spread_evenly(repeats: int) -> None:
 
 def test_a_budget_is_spread_evenly() -> None:
     rounds = measured(0.1, budget=VISITS)
-    assert sum(rounds) == pytest.approx(10 * VISITS, abs=VISITS + 1)  # a round of each visit found out how long it is
-    assert max(rounds) - min(rounds) <= 1
+    assert sum(rounds) == pytest.approx(10 * VISITS - (VISITS - 1), abs=1)  # each visit but the first warms up again
+    assert max(rounds) - min(rounds) <= 2
 
 
 def test_long_rounds_take_no_more_than_the_least_number() -> None:
@@ -63,7 +63,7 @@ def test_turns_go_on_from_visit_to_visit() -> None:
     comparison = Visits("ab", budget=1, repeats=VISITS)
     for number in range(VISITS):
         comparison.visit(number, CALLS, noted)
-    rounds = [order[first + 2 : first + 4] for first in range(0, len(order), 4)]  # two calls of each visit calibrated
+    rounds = [order[first + 2 : first + 4] for first in range(0, len(order), 4)]  # the others calibrate or warm up
     assert rounds == [["a", "b"], ["b", "a"]] * (VISITS // 2)
 
 

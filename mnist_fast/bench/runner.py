@@ -20,7 +20,7 @@ from mnist_fast.bench.modes import Subject, build_subject
 from mnist_fast.bench.noise import Waiting, narrow
 from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
-from mnist_fast.bench.timing import clock_for, warm_up
+from mnist_fast.bench.timing import clock_for
 from mnist_fast.bench.visits import FIRST_LOOK, VISITS, Visits
 from mnist_fast.devices import check_precision, resolve_device
 from mnist_fast.errors import MnistFastError
@@ -128,8 +128,6 @@ class _Comparison:
         for subject in self._subjects:
             subject.move()
         calls = {subject.mode: passes.prepare(self._name, subject, case.arch) for subject in self._subjects}
-        for call in calls.values():
-            warm_up(call)
         with waiting.watched():
             self._visits.visit(number, calls, clock_for(device))
         for subject in self._subjects:

@@ -12,7 +12,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +91,7 @@ def interleave(
     at_least: int = MIN_ROUNDS,
     at_most: int = MAX_ROUNDS,
     turns: Iterator[list[str]] | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds per call of each of ``calls``, one sample a round.
 
@@ -103,10 +104,11 @@ def interleave(
         budget: seconds of measuring after which no new round starts.
         at_least, at_most: rounds to run, whatever they cost.
         turns: of :func:`in_turns`, going on where earlier rounds ended.
+        numbers: calls in a sample, by name; without them they are found out.
     """
     names = list(calls)
     turns = turns or in_turns(names)
-    number = {name: calls_per_sample(call, clock) for name, call in calls.items()}
+    numbers = numbers or {name: calls_per_sample(call, clock) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in names}
     spent, done = 0.0, 0
     collects_garbage = gc.isenabled()
@@ -114,8 +116,8 @@ def interleave(
     try:
         while done < at_least or (spent < budget and done < at_most):
             for name in next(turns):
-                seconds = clock(calls[name], number[name])
-                samples[name].append(seconds / number[name])
+                seconds = clock(calls[name], numbers[name])
+                samples[name].append(seconds / numbers[name])
                 spent += seconds
             done += 1
     finally:

@@ -33,6 +33,7 @@ class Visits:
         self._turns = timing.in_turns(list(names))
         self._budget = budget if repeats is None else 0.0
         self._repeats = repeats
+        self._numbers: dict[str, int] = {}
         self._spent = 0.0
 
     def rounds(self, number: int) -> int:
@@ -41,18 +42,27 @@ class Visits:
         return _share(total, number + 1) - _share(total, number)
 
     def visit(self, number: int, calls: dict[str, Call], clock: Clock) -> None:
-        """Take the samples of the visit with this number. ``calls`` are warm, and perhaps others at each visit."""
+        """Take the samples of the visit with this number. ``calls`` may be others at each visit; they are warmed up."""
 
         def counted(call: Call, times: int) -> float:
             seconds = clock(call, times)
             self._spent += seconds
             return seconds
 
+        if number == 0:
+            for call in calls.values():
+                timing.warm_up(call)
+            self._numbers = {name: timing.calls_per_sample(call, clock) for name, call in calls.items()}
+        else:
+            for call in calls.values():
+                counted(call, 1)  # on the budget, so that visits cost nothing
         least = self.rounds(number)
         most = least if self._repeats else max(least, timing.MAX_ROUNDS // VISITS)
         # What earlier visits took too long, their last round not being broken off, this one has less.
         budget = self._budget * (number + 1) / VISITS - self._spent
-        measured = timing.interleave(calls, counted, budget=budget, at_least=least, at_most=most, turns=self._turns)
+        measured = timing.interleave(
+            calls, counted, budget=budget, at_least=least, at_most=most, turns=self._turns, numbers=self._numbers
+        )
         for name, samples in measured.items():
             self.samples[name].append(samples)
 
