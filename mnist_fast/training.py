@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mnist_fast.checkpoint import CheckpointError
 from mnist_fast.collector import existing_objects_spared
 from mnist_fast.config import Config
 from mnist_fast.data import Dataset, num_batches
 from mnist_fast.devices import (
     check_precision,
     deterministic_algorithms,
-    environment,
     repeatable_convolutions,
     resolve_device,
     synchronize,
@@ -27,19 +25,20 @@ from mnist_fast.errors import InterruptedRunError, UsageError
 from mnist_fast.evaluation import Evaluation, Predict
 from mnist_fast.feeding import Feed
 from mnist_fast.finetune import frozen_features, split_frozen
-from mnist_fast.losses import LossWindow, NonFiniteLossError
+from mnist_fast.losses import LossWindow
 from mnist_fast.models.spec import NetworkSpec
 from mnist_fast.objective import Objective
 from mnist_fast.parallel import ALONE, Workers
 from mnist_fast.progress import Reporter
 from mnist_fast.recording import Recorded
-from mnist_fast.runs import RunDirectory, Weights
+from mnist_fast.runs import RunDirectory
+from mnist_fast.saving import Saver
 from mnist_fast.schedules import learning_rate_factor
-from mnist_fast.selection import MEASURES, Selection, measures
+from mnist_fast.selection import Selection, measures
 from mnist_fast.starting_point import starting_point
 from mnist_fast.stepping import TrainingStep, recorder_for
 from mnist_fast.tensorboard import TensorBoard, check_tensorboard
-from mnist_fast.training_state import Counters, changes, random_state, seed_process, set_random_state
+from mnist_fast.training_state import Counters, seed_process
 from mnist_fast.updating import Updater
 
 
@@ -159,11 +158,22 @@ class Trainer:
         # Deferred losses use the optimizers' found_inf, and so does the scaling of losses.
         deferred = device.type == "cuda" and not self.updater.scaled
         self.window = LossWindow(device, self.updater.optimizers, deferred=deferred)
-        self.counters = Counters()
+        self.saver = Saver(
+            config,
+            dataset,
+            self.spec,
+            self.model,
+            self.updater,
+            self.window,
+            self.steps_per_epoch,
+            device,
+            workers,
+            reporter,
+            run,
+        )
+        self.counters = Counters() if state is None else self.saver.restore(state)
         self.evaluation: Evaluation | None = None  # on the test images, of the final weights
-        if state is not None:
-            self._load_state_dict(state)
-        elif not workers.leads:
+        if state is None and not workers.leads:
             seed_process(config.seed, workers.rank, 0)
 
     def describe(self) -> str:
@@ -193,7 +203,7 @@ class Trainer:
             self._leave_on(received_signal)
         if self.evaluation is None:  # the run had ended before it was resumed
             self.evaluation = self.selection.evaluate(self.updater.result, "test")
-            self._save(best=False)  # the same again, in place of files that were lost or damaged since
+            self.saver.save(counters, best=False)  # the same again, in place of files that were lost or damaged since
         if self.board is not None:
             self.board.close()
         return TrainResult(
@@ -249,7 +259,7 @@ class Trainer:
             if done < self.steps_per_epoch and (due or self._signal(received_signal) is not None):
                 self.window.values()
                 self._add_seconds(clock)
-                self._save(best=False)
+                self.saver.save(self.counters, best=False)
                 self._leave_on(received_signal)
                 clock = time.perf_counter()
         self._add_seconds(clock)
@@ -318,7 +328,7 @@ class Trainer:
         if self._finished() and counters.step < self.total_steps:
             self.reporter.note(f"stopped: no better {part} accuracy in {self.config.patience} epochs")
         self._record(record)
-        self._save(best=selection.last_is_best(counters.history))
+        self.saver.save(counters, best=selection.last_is_best(counters.history))
 
     def _finished(self) -> bool:
         """Whether all steps are done, or the patience is at its end."""
@@ -340,61 +350,3 @@ class Trainer:
             self.run.append_metrics(record)
         if self.board is not None:
             self.board.add(record)
-
-    def _save(self, *, best: bool) -> None:
-        random_states = self.workers.collect(random_state(self.device))
-        if self.run is None:
-            return
-        counters = self.counters
-        if not all(tensor.isfinite().all() for tensor in self.model.state_dict().values()):
-            raise NonFiniteLossError(
-                f"the weights after step {counters.step} are not finite: training stopped, they were not saved; "
-                "try a lower --lr"
-            )
-        details = {
-            "dataset": self.dataset.name,
-            "classes": list(self.dataset.classes),
-            "step": counters.step,
-            "epochs": counters.step // self.steps_per_epoch,
-            "seed": self.config.seed,
-            "train_seconds": counters.seconds,
-            "config": asdict(self.config),
-        }
-        if counters.step % self.steps_per_epoch == 0:
-            record = counters.history[-1]
-            details |= {key: record[key] for key in MEASURES if key in record}
-        weights = Weights(self.spec, self.updater.result.state_dict(), details)
-        self.run.save(weights, self._state_dict(random_states), best=best)
-
-    def _state_dict(self, random_states: list[dict[str, Tensor]]) -> dict[str, Any]:
-        return {
-            "dataset": self.dataset.name,
-            "spec": asdict(self.spec),
-            "model": self.model.state_dict(),
-            **self.updater.state_dict(),
-            "rng": random_states,
-            "window": self.window.values(),
-            "environment": self._environment(),
-            **asdict(self.counters),
-        }
-
-    def _environment(self) -> dict[str, str]:
-        return {**environment(self.device), "processes": str(self.workers.world)}
-
-    def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.updater.load_state_dict(state)
-        self.window.restart(state["window"])
-        self.counters = Counters.from_state(state)
-        if self.counters.step > self.total_steps:
-            raise CheckpointError(
-                f"the run has done {self.counters.step} steps already, {self.total_steps} are asked for; raise --epochs"
-            )
-        if self.workers.rank < len(state["rng"]):
-            set_random_state(state["rng"][self.workers.rank], self.device)
-        else:
-            seed_process(self.config.seed, self.workers.rank, self.counters.step)
-        self.reporter.note(f"resumed after step {self.counters.step} of {self.total_steps}")
-        changed = changes(state["environment"], self._environment())
-        if changed:
-            self.reporter.warn(f"not bit-identical to an uninterrupted run: {'; '.join(changed)}")

@@ -1,61 +1,25 @@
-"""The training loop: it learns, it repeats itself bit by bit, it resumes, and it stops before harm is done."""
+"""The training loop: it learns, it repeats itself bit by bit, and it stops before harm is done."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import tiny_config, tiny_dataset
+from tiny import STATE_6, equal, metrics_of, tiny_config, tiny_dataset, tiny_run, weights_of
 
-from mnist_fast import selection, training, updating
-from mnist_fast.checkpoint import CheckpointError, load_checkpoint
-from mnist_fast.config import Config, make_config
+from mnist_fast import selection, training
+from mnist_fast.checkpoint import load_checkpoint
+from mnist_fast.config import make_config
 from mnist_fast.data import batches, load_dataset
 from mnist_fast.devices import resolve_device
-from mnist_fast.errors import InterruptedRunError, UsageError
+from mnist_fast.errors import UsageError
 from mnist_fast.evaluation import Evaluation
 from mnist_fast.losses import LossWindow, NonFiniteLossError
 from mnist_fast.models import get_model
 from mnist_fast.runs import RunDirectory
-from mnist_fast.training import TrainResult, train
-
-STATE_6 = "state-00000006.pt"  # saved at the end of the first epoch
-
-
-def _weights(result: TrainResult) -> dict[str, torch.Tensor]:
-    return result.model.state_dict()
-
-
-def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-def _run(config: Config, path: Path, *, resume: bool = False, stop_at: int | None = None) -> TrainResult:
-    """A run into ``path``; a signal arrives when it has done ``stop_at`` steps of this call."""
-    with RunDirectory(path, resume=resume) as run:
-        return train(config, tiny_dataset(), run=run, received_signal=_signal_after(stop_at))
-
-
-def _signal_after(steps: int | None) -> Callable[[], int | None]:
-    asked = 0
-
-    def received() -> int | None:
-        nonlocal asked
-        asked += 1
-        return 15 if steps is not None and asked >= steps else None
-
-    return received
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in record.items() if "seconds" not in key} for record in records]
+from mnist_fast.training import train
 
 
 def test_the_loop_is_the_one_of_the_documents() -> None:
@@ -72,7 +36,7 @@ def test_the_loop_is_the_one_of_the_documents() -> None:
             optimizer.zero_grad()
             F.cross_entropy(net(inputs), labels).backward()
             optimizer.step()
-    for name, value in _weights(train(config, data)).items():
+    for name, value in weights_of(train(config, data)).items():
         torch.testing.assert_close(value, net.state_dict()[name], rtol=1e-4, atol=1e-6)
 
 
@@ -82,22 +46,22 @@ def test_it_learns_and_repeats_itself_bit_by_bit() -> None:
     first, second = train(config, data), train(config, data)
     assert torch.equal(torch.get_rng_state(), before)  # the caller's random numbers are untouched
     assert first.evaluation.accuracy > 0.9
-    assert _equal(_weights(first), _weights(second))
-    assert not _equal(_weights(first), _weights(train(tiny_config(epochs=12, seed=1), data)))
+    assert equal(weights_of(first), weights_of(second))
+    assert not equal(weights_of(first), weights_of(train(tiny_config(epochs=12, seed=1), data)))
 
 
 def test_fused_and_stock_losses_agree(tmp_path: Path) -> None:
     losses = {}
     for backend in ("fused", "stock"):
-        _run(tiny_config(arch="lenet", epochs=8, backend=backend), tmp_path / backend)
-        losses[backend] = [record["loss"] for record in _metrics(tmp_path / backend) if record["event"] == "loss"]
+        tiny_run(tiny_config(arch="lenet", epochs=8, backend=backend), tmp_path / backend)
+        losses[backend] = [record["loss"] for record in metrics_of(tmp_path / backend) if record["event"] == "loss"]
     assert len(losses["fused"]) == 48
     assert losses["fused"] == pytest.approx(losses["stock"], rel=1e-4)
 
 
 def test_the_run_directory(tmp_path: Path) -> None:
-    result = _run(tiny_config(log_every=4), tmp_path)
-    records = _metrics(tmp_path)
+    result = tiny_run(tiny_config(log_every=4), tmp_path)
+    records = metrics_of(tmp_path)
     assert [(r["event"], r["epoch"], r["step"]) for r in records] == [
         ("loss", 1, 4),
         ("loss", 1, 6),
@@ -109,115 +73,20 @@ def test_the_run_directory(tmp_path: Path) -> None:
     assert records[-1]["train_loss"] == pytest.approx((4 * records[3]["loss"] + 2 * records[4]["loss"]) / 6)
     assert [record["test_accuracy"] for record in result.history] == [r["test_accuracy"] for r in records[2::3]]
     last = load_checkpoint(tmp_path / "last.safetensors")
-    assert _equal(last.weights, _weights(result))
+    assert equal(last.weights, weights_of(result))
     assert last.details["test_accuracy"] == result.evaluation.accuracy
     assert load_checkpoint(tmp_path).details["test_accuracy"] == max(r["test_accuracy"] for r in result.history)
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"arch": "cnn-dropout", "optimizer": "adam", "lr": 1e-3, "log_every": 4},
-        {"arch": "lenet", "optimizer": "sgd", "schedule": "one-cycle", "images_per_epoch": 50, "batch_size": 9},
-        {"optimizer": "adamw", "schedule": "cosine", "backend": "stock", "precision": "bf16"},
-        {"augment": "affine"},
-        {"batch_size": 5, "accumulate": 3, "warmup_steps": 4, "clip_grad_norm": 1.0, "weight_decay": 0.01, "ema": 0.9},
-    ],
-)
-def test_resumed_runs_are_bit_identical(options: dict[str, Any], tmp_path: Path) -> None:
-    config = tiny_config(**options)
-    whole = _run(config, tmp_path / "whole")
-    for stop_at in (3, 6, 1):  # within an epoch, at its end or near it, after one step
-        with pytest.raises(InterruptedRunError, match="--resume") as caught:
-            _run(config, tmp_path / "parts", resume=True, stop_at=stop_at)
-        assert caught.value.exit_code == 143
-    resumed = _run(config, tmp_path / "parts", resume=True)
-    assert _equal(_weights(whole), _weights(resumed))
-    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
-    assert whole.images == resumed.images
-    again = _run(config, tmp_path / "parts", resume=True)  # nothing left to do
-    assert (again.evaluation.accuracy, again.images) == (whole.evaluation.accuracy, whole.images)
-
-
 def test_augmentation_changes_what_is_learned() -> None:
     plain, moved, again = (train(tiny_config(augment=kind), tiny_dataset()) for kind in ("none", "shift", "shift"))
-    assert not _equal(_weights(plain), _weights(moved))
-    assert _equal(_weights(moved), _weights(again))
-
-
-def test_saving_within_epochs(tmp_path: Path) -> None:
-    """A crash loses what came after the last save, and the saves themselves change nothing."""
-    whole = _run(tiny_config(), tmp_path / "whole")
-    steps = iter(range(100))
-
-    def crash() -> None:
-        if next(steps) == 5:
-            raise ZeroDivisionError
-
-    config = tiny_config(save_every=2, keep=3)
-    with RunDirectory(tmp_path / "parts") as run, pytest.raises(ZeroDivisionError):
-        train(config, tiny_dataset(), run=run, received_signal=crash)
-    states = sorted(path.name for path in (tmp_path / "parts").glob("state-*"))
-    assert states == ["state-00000002.pt", "state-00000004.pt", STATE_6]
-    (tmp_path / "parts" / STATE_6).unlink()  # as if it had crashed before
-    resumed = _run(config, tmp_path / "parts", resume=True)
-    assert _equal(_weights(whole), _weights(resumed))
-    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
-
-
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradients can overflow while the loss is still finite; then the step after would tell."""
-    monkeypatch.setattr(
-        updating, "step", lambda optimizers: optimizers[0].param_groups[0]["params"][0].data.fill_(math.inf)
-    )
-    with pytest.raises(NonFiniteLossError, match="weights after step 1 are not finite"):
-        _run(tiny_config(save_every=1), tmp_path)
-    assert not list(tmp_path.glob("*.safetensors"))
-
-
-def test_killed_while_it_wrote_metrics(tmp_path: Path) -> None:
-    """Metrics run ahead of the state after a kill; the resumed run writes each record once."""
-    config = tiny_config()
-    _run(config, tmp_path / "whole")
-    with pytest.raises(InterruptedRunError):
-        _run(config, tmp_path / "parts", stop_at=2)
-    with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
-        file.write('{"event": "loss", "epoch": 1, "batch": 3, "step": 3, "loss": 0.0, "lr": 0}\n{"event": "lo')
-    (tmp_path / "parts" / ".last.safetensors.99.tmp").touch()
-    _run(config, tmp_path / "parts", resume=True)
-    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "parts")
-    assert not list((tmp_path / "parts").glob(".*.tmp"))
-
-
-def test_more_epochs_for_a_finished_run(tmp_path: Path) -> None:
-    whole = _run(tiny_config(schedule="constant", epochs=3), tmp_path / "whole")
-    _run(tiny_config(schedule="constant", epochs=2), tmp_path / "parts")
-    longer = _run(tiny_config(schedule="constant", epochs=3), tmp_path / "parts", resume=True)
-    assert _equal(_weights(whole), _weights(longer))
-    with pytest.raises(CheckpointError, match="18 steps already, 6 are asked for"):
-        _run(tiny_config(schedule="constant", epochs=1), tmp_path / "parts", resume=True)
-
-
-def test_resume_says_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InterruptedRunError):
-        _run(tiny_config(), tmp_path, stop_at=2)
-    torch.set_num_threads(1)
-    with RunDirectory(tmp_path, resume=True) as run:
-        train(tiny_config(), tiny_dataset(), run=run, reporter=training.Reporter())
-    assert "threads 2 there, 1 now" in capsys.readouterr().err
-
-
-def test_resume_on_other_data(tmp_path: Path) -> None:
-    with pytest.raises(InterruptedRunError):
-        _run(tiny_config(), tmp_path, stop_at=2)
-    with RunDirectory(tmp_path, resume=True) as run, pytest.raises(CheckpointError, match=r"trained on tiny.* digits"):
-        train(tiny_config(), load_dataset("digits", offline=True), run=run)
+    assert not equal(weights_of(plain), weights_of(moved))
+    assert equal(weights_of(moved), weights_of(again))
 
 
 def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _run(tiny_config(epochs=1, schedule="constant"), tmp_path)  # leaves checkpoints behind
+    tiny_run(tiny_config(epochs=1, schedule="constant"), tmp_path)  # leaves checkpoints behind
     files = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "best.safetensors", STATE_6)}
     trainers: list[training.Trainer] = []
     before: dict[str, torch.Tensor] = {}
@@ -232,7 +101,7 @@ def test_nan_stops_before_the_step_is_applied(tmp_path: Path, monkeypatch: pytes
     with RunDirectory(tmp_path, resume=True) as run, pytest.raises(NonFiniteLossError, match="step 9") as caught:
         train(tiny_config(epochs=2, schedule="constant"), tiny_dataset(), run=run)
     assert caught.value.exit_code == 1
-    assert _equal(before, trainers[-1].model.state_dict())
+    assert equal(before, trainers[-1].model.state_dict())
     assert files == {name: (tmp_path / name).read_bytes() for name in files}
 
 
@@ -240,7 +109,7 @@ def test_a_test_loss_that_is_no_number_is_never_saved(tmp_path: Path, monkeypatc
     nothing = torch.zeros(0, dtype=torch.int64)
     monkeypatch.setattr(selection, "evaluate", lambda *_, **__: Evaluation(1.0, float("nan"), nothing, 0.0))
     with pytest.raises(NonFiniteLossError, match="nothing was saved"):
-        _run(tiny_config(), tmp_path)
+        tiny_run(tiny_config(), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -264,11 +133,11 @@ def _defer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("optimizer", ["muon", "adam", "adamw", "sgd"])
 def test_losses_read_in_blocks_change_nothing(optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(optimizer=optimizer, lr=1e-3, log_every=4)
-    at_once = _run(config, tmp_path / "at-once")
+    at_once = tiny_run(config, tmp_path / "at-once")
     _defer(monkeypatch)
-    in_blocks = _run(config, tmp_path / "in-blocks")
-    assert _equal(_weights(at_once), _weights(in_blocks))
-    assert _metrics(tmp_path / "at-once") == _metrics(tmp_path / "in-blocks")
+    in_blocks = tiny_run(config, tmp_path / "in-blocks")
+    assert equal(weights_of(at_once), weights_of(in_blocks))
+    assert metrics_of(tmp_path / "at-once") == metrics_of(tmp_path / "in-blocks")
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam", "adamw", "sgd"])
@@ -288,7 +157,7 @@ def test_nan_in_a_block_of_losses_is_not_applied(optimizer: str, monkeypatch: py
     with pytest.raises(NonFiniteLossError, match="nan in step 3:"):
         train(tiny_config(optimizer=optimizer, lr=1e-3, log_every=6), tiny_dataset())
     assert len(trainers) == 6  # the block was read after the sixth step; the last four were not applied
-    assert _equal(before, trainers[-1].model.state_dict())
+    assert equal(before, trainers[-1].model.state_dict())
 
 
 def test_devices_and_precisions_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +188,7 @@ def test_a_warm_up_ends_before_the_run() -> None:
 def test_deterministic_algorithms_are_enough(backend: str) -> None:
     plain = train(tiny_config(backend=backend), tiny_dataset())
     strict = train(tiny_config(backend=backend, deterministic=True), tiny_dataset())
-    assert _equal(_weights(plain), _weights(strict))
+    assert equal(weights_of(plain), weights_of(strict))
     assert not torch.are_deterministic_algorithms_enabled()
 
 
