@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from mnist_fast.averaging import weight_average
+from mnist_fast.losses import backward
 from mnist_fast.optim import build_optimizers, clear_gradients, step
 from mnist_fast.recipes import Recipe
 
@@ -44,7 +45,7 @@ class Updater:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of ``loss``."""
-        self._scaler.scale(loss).backward()
+        backward(self._scaler.scale(loss))
 
     def prepare_recording(self) -> None:
         """Keep what changes from step to step in tensors, where a recorded :meth:`update` finds it when replayed."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnist_fast.losses import CrossEntropy
+from mnist_fast.losses import CrossEntropy, backward
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -42,6 +45,24 @@ def test_the_gradient_follows_what_the_loss_is_multiplied_by() -> None:
     (3 * CrossEntropy(10, 0.1)(outputs, targets)).backward()
     expected = torch.autograd.grad(3 * F.cross_entropy(outputs, targets, label_smoothing=0.1), outputs)[0]
     torch.testing.assert_close(outputs.grad, expected)
+
+
+def test_backward_is_torchs_to_the_bit_without_its_operators() -> None:
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            names.append(str(call))
+            return call(*args, **(kwargs or {}))
+
+    names: list[str] = []
+    outputs, targets = torch.randn(5, 10, requires_grad=True), torch.randint(10, (5,))
+    loss = CrossEntropy(10, 0.1)(outputs, targets)
+    expected = torch.autograd.grad(loss, outputs, retain_graph=True)[0]
+    with Names():
+        backward(loss)
+    assert torch.equal(outputs.grad, expected)
+    assert not {"aten.ones_like.default", "aten.mul.Tensor"}.intersection(names)
+    for other in (2 * loss.detach().double().requires_grad_(), torch.ones(1, requires_grad=True).sum()):
+        backward(other)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
