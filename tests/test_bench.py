@@ -526,6 +526,12 @@ class TestTable:
         cells = next(line.split() for line in text.splitlines() if "step" in line)
         assert cells == ["network", "step", "12.00", "6.000", "3.000", "2.00x", "4.00x"]
 
+    @pytest.mark.parametrize(("low", "high", "cell"), [(1.9, 2.1, "±5%"), (0.01, 400.0, "±>100%")])
+    def test_how_sure_a_ratio_is(self, low: float, high: float, cell: str) -> None:
+        known = {"ratio_vs_best_stock": 2.0, "ratio_low": low, "ratio_high": high}
+        text = self.text([*self.rows({"eager": 6.0}), *self.rows({"fused": 3.0}, **known)])
+        assert f"2.00x {cell} " in text
+
     @pytest.mark.parametrize(("modes", "width"), [(tuple(MODES), WIDTH), (DEFAULT_MODES, 100)])
     @pytest.mark.parametrize("milliseconds", [0.12345, 1.2345, 99.99, 999.9, 12345.678])
     def test_it_fits(self, modes: tuple[str, ...], width: int, milliseconds: float) -> None:
@@ -568,6 +574,8 @@ class TestNoise:
         (line,) = noise.notes(machine, rows)
         assert line.startswith("2 of 3 ratios may differ by more than 5% when measured again (the worst by 25%): ")
         assert noise.notes(machine, rows[:1]) == []
+        (line,) = noise.notes(machine, [{"ratio_vs_best_stock": 2.0, "ratio_low": 0.01, "ratio_high": 400.0}])
+        assert "(the worst by >100%)" in line
         (line,) = noise.notes(machine | {"waited_fraction": 0.3}, [])
         assert line.startswith("for 30% of the timed seconds others had this process's processor")
         (line,) = noise.notes(machine | {"waited_fraction": None, "load_average": 3}, [])

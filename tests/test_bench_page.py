@@ -104,6 +104,16 @@ def test_a_bench_page_shows_all_that_was_measured() -> None:
     assert page.tags.count("table") == 2 * (3 + 1)
 
 
+def test_a_hopeless_interval_leaves_the_others_to_be_seen() -> None:
+    usual = row(2.5, 0.5)
+    drawn = [
+        bench_page(report(usual, row(2.0, 0.1, arch="lenet") | {"ratio_high": high})).decode() for high in (7.5, 4000.0)
+    ]
+    axes = [re.findall(r"[\d.]+x</text>", re.findall(r"<svg .*?</svg>", page, re.DOTALL)[0]) for page in drawn]
+    assert axes[0] == axes[1]
+    assert "1.90–4000.00" in drawn[1]
+
+
 def test_charts_have_the_colours_of_the_page() -> None:
     text = bench_page(everything()).decode()
     drawings = re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL)

@@ -80,6 +80,14 @@ def test_what_is_printed() -> None:
     assert "…" not in text
 
 
+def test_the_widest_row_fits() -> None:
+    wide = {"arch": "cnn-dropout", "pass": "forward_backward", "mode": "compile_channels_last", "median_ms": 0.12345}
+    console = Console(file=io.StringIO())
+    print_comparison(report(row(10.0, **wide)), report(row(12.0, **wide)), console)
+    assert "10.00x ±0.10" in console.file.getvalue()
+    assert "…" not in console.file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("then", "now", "words"), [(0.0, 0.0, None), (0.3, 0.0, "busy then:"), (0.3, 0.6, "busy then and now:")]
 )

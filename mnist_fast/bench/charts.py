@@ -41,17 +41,27 @@ def intervals(
 ) -> str:
     """A dot with its interval and its number for each (label, value, low, high), and a line at ``reference``.
 
+    What an interval has beyond three times all numbers is cut off: it would press them together.
+
     Args:
         form, tick: format strings of the numbers beside the dots and along the axis.
     """
 
     def draw(axes: Axes) -> None:
         ends = [end for _, *numbers in rows for end in numbers if end is not None]
-        most, least = max(*ends, reference), min(*ends, reference)
+        farthest = 3 * max(reference, *(value for _, value, _, _ in rows))
+        most, least = min(max(*ends, reference), farthest), min(*ends, reference)
         least = 0 if least < most / 2 else least - (most - least) / 10  # from zero, unless all would stick together
         for place, (_, value, low, high) in enumerate(rows):
             if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=_FUSED, linewidth=5, alpha=0.4, solid_capstyle="butt")
+                axes.plot(
+                    [low, min(high, farthest)],
+                    [place, place],
+                    color=_FUSED,
+                    linewidth=5,
+                    alpha=0.4,
+                    solid_capstyle="butt",
+                )
             axes.plot(value, place, "o", color=_FUSED, markersize=6)
             axes.text(most + (most - least) / 15, place, form.format(value), va="center", fontsize=9)
         axes.axvline(reference, color=_STOCK, linewidth=1.5)

@@ -61,14 +61,15 @@ def _summary(shared: Sequence[Change], then: int, now: int, noisy: Sequence[str]
 
 
 def _table(changed: Sequence[Change]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("network", "layer", "pass", "batch", "threads", "mode"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=name not in ("pass", "mode"))
     for name in ("then, ms", "now, ms", "then vs stock", "now vs stock", ""):
         table.add_column(name, justify="right", no_wrap=True)
     for change in changed:
         then, now = change.then, change.now
-        what = (now["arch"], now["layer"], now["pass"], str(now["batch_size"]), str(now["threads"]), now["mode"])
+        pass_, mode = (now[name].replace("_", " ") for name in ("pass", "mode"))
+        what = (now["arch"], now["layer"], pass_, str(now["batch_size"]), str(now["threads"]), mode)
         times = (f"{row['median_ms']:.4g}" for row in (then, now))
         table.add_row(*what, *times, _ratio(then), _ratio(now), change.verdict)
     return table

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mnist_fast.bench.rows import in_percent, uncertainty
 from mnist_fast.bench.statistics import Visits, speedup
 
 NARROW = 0.01  # measuring stops where more of it would change no ratio by more than 1%
@@ -58,16 +59,12 @@ class Waiting:
 def notes(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must know of the noise, a line each; none where all was quiet."""
     lines = []
-    errors = [
-        (row["ratio_high"] - row["ratio_low"]) / 2 / row["ratio_vs_best_stock"]
-        for row in rows
-        if row.get("ratio_low") is not None
-    ]
+    errors = [error for row in rows if (error := uncertainty(row)) is not None]
     wide = sum(error > WIDE for error in errors)
     if wide:
         lines.append(
             f"{wide} of {len(errors)} ratios may differ by more than {WIDE:.0%} when measured again (the worst by "
-            f"{max(errors):.0%}): measure on an idle machine without neighbours"
+            f"{in_percent(max(errors))}): measure on an idle machine without neighbours"
         )
     waited = environment.get("waited_fraction")
     if waited is not None and waited > WAITED:

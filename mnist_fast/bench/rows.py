@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,18 @@ def timing_columns(seconds: Visits, stock: Sequence[Visits], images: float) -> R
         "ratio_low": ratio and ratio.low,
         "ratio_high": ratio and ratio.high,
     }
+
+
+def uncertainty(row: Mapping[str, Any]) -> float | None:
+    """Half the width of the interval of the ratio, over the ratio: 0.01 reads ±1%. None without an interval."""
+    if row.get("ratio_low") is None:
+        return None
+    return float((row["ratio_high"] - row["ratio_low"]) / 2 / row["ratio_vs_best_stock"])
+
+
+def in_percent(value: float) -> str:
+    """With no digits for what has no meaning any more."""
+    return f"{value:.0%}" if value < 1 else ">100%"
 
 
 def in_words(threads: int) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mnist_fast.bench import noise
 from mnist_fast.bench.config import MODES
-from mnist_fast.bench.rows import in_words
+from mnist_fast.bench.rows import in_percent, in_words, uncertainty
 
 if TYPE_CHECKING:
     from mnist_fast.bench.rows import Row
@@ -131,6 +131,5 @@ def _speedup(medians: dict[str, float], fused: str | None, reference: list[str])
 
 def _error(row: Row) -> str:
     """Half the width of the interval of the ratio to the best stock mode."""
-    if row["ratio_low"] is None:
-        return ""
-    return f" ±{(row['ratio_high'] - row['ratio_low']) / 2 / row['ratio_vs_best_stock']:.0%}"
+    error = uncertainty(row)
+    return "" if error is None else f" ±{in_percent(error)}"
