@@ -2,6 +2,7 @@
 #include "core/block.h"
 
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "core/isa.h"
@@ -58,22 +59,31 @@ T* pack_forward_weight(const ForwardArgs<S>& a, int64_t lanes) {
     return packed;
 }
 
-// The weights for the input gradient, in blocks of rows x vectors of `lanes` elements. place(q): which element of a
-// kernel row stands at q.
+// The weights for the input gradient, in blocks of rows x vectors of `lanes` elements. place(i): which element of a
+// vector's stands at i, of those that field_element() numbers.
 template <typename T, typename S, typename Place>
 T* pack_weight_rows(const BackwardArgs<S>& a, int64_t lanes, int64_t accumulators, const Place& place) {
     const ConvPool& p = a.p;
     const Strides& s = a.weight_strides;
+    // Where a packed row's elements come from, found once for all filters: the divisions took longer than the copy.
+    constexpr int64_t kNowhere = std::numeric_limits<int64_t>::min();
+    const int64_t elements = cpu::row_vectors(p, lanes) * lanes;
+    int64_t* const origin = scratch<int64_t>(Slot::kListIndex, elements);
+    for (int64_t i = 0; i < elements; ++i) {
+        const int64_t q = cpu::field_element(p, lanes, place(i));
+        origin[i] = q < p.run() ? q % p.c * s.c + q / p.c * s.w : kNowhere;
+    }
     T* const packed = scratch<T>(Slot::kWeight, cpu::packed_rows_size(p, lanes));
-    cpu::for_each_row_block(p, lanes, accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
-        T* to = packed + block.begin;
-        for (int64_t o = 0; o < p.o; ++o)
-            for (int64_t ky = block.row; ky < block.row + block.rows; ++ky)
-                for (int64_t i = block.vector * lanes; i < (block.vector + block.vectors) * lanes; ++i) {
-                    const int64_t q = place(i), kx = q / p.c, c = q % p.c;
-                    *to++ = kx < p.kw ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T{};
-                }
-    });
+    T* to = packed;
+    for (int64_t first = 0; first < p.o; first += cpu::kFilterGroup) {
+        const int64_t last = min(first + cpu::kFilterGroup, p.o);
+        cpu::for_each_row_block(p, last - first, lanes, accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
+            for (int64_t o = first; o < last; ++o)
+                for (int64_t ky = block.row; ky < block.row + block.rows; ++ky)
+                    for (int64_t i = block.vector * lanes; i < (block.vector + block.vectors) * lanes; ++i)
+                        *to++ = origin[i] == kNowhere ? T{} : static_cast<T>(a.weight[o * s.n + ky * s.h + origin[i]]);
+        });
+    }
     return packed;
 }
 
@@ -204,7 +214,8 @@ struct SampleGradients {
         if (a.grad_weight) {
             // A strip has the most rows where elements are smallest.
             const int64_t capacity = cpu::kListedChannels * cpu::channel_list_capacity(p, kernels.lanes, sizeof(S));
-            const AliveLists<T> lists = scratch_lists(capacity);
+            const AliveLists<T> lists{scratch<int32_t>(Slot::kListIndex, capacity),
+                                      scratch<T>(Slot::kListGrad, capacity)};
             if constexpr (std::is_same_v<S, bfloat16>)
                 if (pairs)
                     pairs->weight_gradient(p, o_begin, o_end, stage_input<S>(n, cpu::kPairElements), winners.grad,
@@ -225,21 +236,13 @@ struct SampleGradients {
         T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
         T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
         std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
-        const int64_t lists_at_once = p.pool_positions() * min(p.out_w, cpu::listed_windows(p));
-        const AliveLists<T> lists = scratch_lists(lists_at_once * cpu::window_list_capacity(p, kernels.lanes));
         if constexpr (std::is_same_v<S, bfloat16>)
-            if (pairs)
-                pairs->input_gradient(p, static_cast<const S*>(weight_rows), winners.grad, winners.code, lists, sum);
-        if (!pairs)
-            kernels.input_gradient(p, static_cast<const T*>(weight_rows), winners.grad, winners.code, lists, sum);
+            if (pairs) pairs->input_gradient(p, static_cast<const S*>(weight_rows), winners.grad, winners.code, sum);
+        if (!pairs) kernels.input_gradient(p, static_cast<const T*>(weight_rows), winners.grad, winners.code, sum);
         if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
     }
 
   private:
-    static AliveLists<T> scratch_lists(int64_t capacity) {
-        return {scratch<int32_t>(Slot::kListIndex, capacity), scratch<T>(Slot::kListGrad, capacity)};
-    }
-
     template <typename Staged>
     const Staged* stage_input(int64_t n, int64_t slack) const {
         const ConvPool& p = a.p;

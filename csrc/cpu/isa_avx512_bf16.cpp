@@ -20,6 +20,6 @@ namespace {
 
 }  // namespace
 
-extern const PairKernels avx512_pairs = {kAccumulators / 2, &weight_gradient_of_pairs, &input_gradient_of_pairs};
+extern const PairKernels avx512_pairs = {kAccumulators / 2, &weight_gradient_of_pairs, &input_gradient<PairProducts>};
 
 }  // namespace mnist_fast::cpu

@@ -6,8 +6,8 @@
 
 namespace mnist_fast::cpu {
 
-// Scratch for lists of what carries gradient. Weight gradient: of each output channel, where the winners' receptive
-// fields begin in the sample's input. Input gradient: of each window position, the output channels that won there.
+// Scratch for the weight gradient's lists of what carries gradient: of each output channel, where the winners'
+// receptive fields begin in the sample's input.
 template <typename T>
 struct AliveLists {
     int32_t* index;
@@ -70,10 +70,10 @@ struct Kernels {
     void (*bias_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* grad_output, const uint8_t* code,
                           T* partial);
 
-    // Adds the sample's input gradient to grad_input[padded_h][padded_w][c]. weight as for_each_row_block() says.
-    // Lists: [window of listed_windows()][pool position][window_list_capacity()].
+    // Adds the sample's input gradient to grad_input[padded_h][padded_w][c]. weight: of each group of kFilterGroup
+    // filters in turn as for_each_row_block() says.
     void (*input_gradient)(const ConvPool& p, const T* weight, const T* grad_output, const uint8_t* code,
-                           const AliveLists<T>& lists, T* grad_input);
+                           T* grad_input);
 
     // to[rows][columns] = alpha a[rows][inner] b[inner][columns] + beta d[rows][columns], d unread where beta is 0.
     // Rows and columns are multiples of lanes. `to` may be d, not a or b.
@@ -88,7 +88,7 @@ struct PairKernels {
                             const float* grad_output, const uint8_t* code, const AliveLists<float>& lists,
                             float* partial);
     void (*input_gradient)(const ConvPool& p, const bfloat16* weight, const float* grad_output, const uint8_t* code,
-                           const AliveLists<float>& lists, float* grad_input);
+                           float* grad_input);
 };
 #if defined(__x86_64__)
 extern const PairKernels avx512_pairs;

@@ -65,35 +65,58 @@ inline int64_t planar_size(const ConvPool& p, int64_t lanes) {
 }
 
 // A kernel row of one output channel as whole vectors, zero beyond kw*c. Partial sums of the weight gradient ("by
-// position") are [o][kh][row_vectors * lanes], weights for the input gradient the same in blocks.
+// position") are [o][kh][row_vectors * lanes].
 inline int64_t row_vectors(const ConvPool& p, int64_t lanes) { return ceil_div(p.run(), lanes); }
 inline int64_t packed_rows_size(const ConvPool& p, int64_t lanes) { return p.o * p.kh * row_vectors(p, lanes) * lanes; }
 
-// The input gradient takes kernel rows x vectors of a row in blocks, each [o][rows][vectors * lanes]: narrow enough for
-// the registers to hold the sums of one receptive field, and for the first-level cache to hold the block while all
-// windows of a row pass over it. Many rows of few vectors rather than the reverse: fewer passes over the windows.
+// The input gradient takes so many filters together: those that won at a position of a window are bits of a word.
+constexpr int64_t kFilterGroup = 64;
+
+// Where fields are three pixels wide, and windows side by side, a vector holds channels of a single pixel, so that the
+// fields of neighbouring positions and windows can share registers.
+constexpr int64_t kJointTaps = 3, kMaxJoint = 2;
+inline bool joins_fields(const ConvPool& p, int64_t lanes) {
+    return p.kh == kJointTaps && p.kw == kJointTaps && p.stride_w == 1 && p.pool_w <= kMaxJoint &&
+           p.pool_stride_w == p.pool_w && p.c % lanes == 0;
+}
+
+// Such fields are packed as vectors of channels x taps, others as they are: which of a kernel row's elements, tap * c +
+// channel, stands at i.
+inline int64_t field_element(const ConvPool& p, int64_t lanes, int64_t i) {
+    if (!joins_fields(p, lanes)) return i;
+    const int64_t vector = i / lanes;
+    return vector % p.kw * p.c + vector / p.kw * lanes + i % lanes;
+}
+
+// The input gradient takes kernel rows x vectors of a row in blocks, each [filter of a group][rows][vectors * lanes]:
+// narrow enough for the registers to hold the sums of one receptive field, and for the first-level cache to hold the
+// block while all windows of a row pass over it. Many rows of few vectors rather than the reverse: fewer passes over
+// the windows.
 struct RowBlock {
     int64_t row, rows;        // kernel rows
     int64_t vector, vectors;  // of a kernel row
-    int64_t begin;            // in the packed weights
+    int64_t begin;            // in the group's packed weights
 };
 
 constexpr int64_t kMaxRowVectors = 8;
 
 template <typename Use>
-void for_each_row_block(const ConvPool& p, int64_t lanes, int64_t accumulators, int64_t element_size, const Use& use) {
+void for_each_row_block(const ConvPool& p, int64_t filters, int64_t lanes, int64_t accumulators, int64_t element_size,
+                        const Use& use) {
     constexpr int64_t kCacheBytes = 40 * 1024;
-    const int64_t affordable = kCacheBytes / (p.o * lanes * element_size);
+    const int64_t affordable = kCacheBytes / (filters * lanes * element_size);
     const int64_t most = affordable < 1 ? 1 : affordable < accumulators ? affordable : accumulators;
-    const int64_t rows = even_piece(p.kh, most), all_vectors = row_vectors(p, lanes);
-    const int64_t vectors = even_piece(all_vectors, most / rows < kMaxRowVectors ? most / rows : kMaxRowVectors);
+    const bool joint = joins_fields(p, lanes);
+    const int64_t rows = joint ? p.kh : even_piece(p.kh, most), all_vectors = row_vectors(p, lanes);
+    const int64_t widest = most / rows < kMaxRowVectors ? most / rows : kMaxRowVectors;
+    const int64_t vectors = joint ? p.kw : even_piece(all_vectors, widest);
     RowBlock block{};
     for (block.row = 0; block.row < p.kh; block.row += rows)
         for (block.vector = 0; block.vector < all_vectors; block.vector += vectors) {
             block.rows = p.kh - block.row < rows ? p.kh - block.row : rows;
             block.vectors = all_vectors - block.vector < vectors ? all_vectors - block.vector : vectors;
             use(block);
-            block.begin += p.o * block.rows * block.vectors * lanes;
+            block.begin += filters * block.rows * block.vectors * lanes;
         }
 }
 
@@ -151,14 +174,6 @@ constexpr int64_t kListedChannels = 64;
 inline int64_t channel_list_capacity(const ConvPool& p, int64_t lanes, int64_t element_size) {
     return round_up(strip_rows(p, element_size) * p.out_w, lanes) + lanes;
 }
-
-// Room for the channels that won at one position of a window, as the input gradient lists them: whole vectors are
-// written.
-inline int64_t window_list_capacity(const ConvPool& p, int64_t lanes) { return round_up(p.o, lanes) + lanes; }
-
-// The input gradient lists the windows of a row together, a list for each position of each window.
-constexpr int64_t kListedPositions = 256;
-inline int64_t listed_windows(const ConvPool& p) { return kListedPositions / p.pool_positions(); }
 
 // Elements a kernel may read (never use) past the last one of a sample's input.
 inline int64_t read_slack(int64_t lanes) { return lanes; }

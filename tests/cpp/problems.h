@@ -108,11 +108,11 @@ inline ConvPoolSizes lopsided_sizes() {
 // Where random sizes seldom get.
 inline ConvPoolSizes rare_sizes() {
     const bool relu = draw(0, 1) == 1;
-    switch (draw(0, 7)) {
+    switch (draw(0, 8)) {
         // Strips that have more rows in bfloat16 than in float, and fill their lists.
         case 0: return {8, 32, 9, 40, 32, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, relu};
         // A row with more windows than are listed together.
-        case 1: return {1, 6, 5, 150, 6, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
+        case 1: return {1, one_of({6, 16, 32}), 5, 150, 6, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, relu};
         // One channel, in windows with gaps.
         case 2: return {2, 1, 9, 9, 40, 3, 3, 1, 1, 0, 0, 1, 1, 2, 2, relu};
         // Winograd's tiles: one more than are transformed together, or a few more.
@@ -122,6 +122,8 @@ inline ConvPoolSizes rare_sizes() {
         // Whole samples at once, for vectors over windows: the last row of windows, which is longer than a vector, is
         // in some of the planes only.
         case 7: return {16, 1, 9, draw(93, 98), draw(1, 5), 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, relu};
+        // Windows side by side, of rows that lie apart.
+        case 8: return {2, one_of({16, 32}), 11, 7, 8, 3, 3, 2, 1, 1, 1, 2, 2, 2, 2, relu};
         // Samples that end in the middle of a vector.
         case 4: return {3, 7, 9, 9, 8, 3, 3, 1, 1, 0, 0, 1, 1, 1, 1, relu};
         // Rows of three vectors, for vectors over windows, and more channels than a block of weights has.
