@@ -107,7 +107,7 @@ RECIPES = {
         momentum=0.85,
         betas=(0.9, 0.99),
         schedule="piecewise-linear",
-        label_smoothing=0.1,
+        label_smoothing=0.2,
         augment="affine",
     ),
 }
