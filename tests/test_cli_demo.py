@@ -56,14 +56,23 @@ def run(*arguments: str) -> Result:
 
 def test_it_serves_until_it_is_interrupted() -> None:
     command = [sys.executable, "-m", "mnist_fast", "demo", "runs/old", "runs/older", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.endswith(" shows runs/old, runs/older; Ctrl-C ends it\n")
-        with urllib.request.urlopen(line.split()[0]) as page:
-            assert b"Draw a digit" in page.read()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.endswith(" shows runs/old, runs/older; Ctrl-C ends it\n")
+            with urllib.request.urlopen(line.split()[0]) as page:
+                assert b"Draw a digit" in page.read()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (130, "mnist-fast: interrupted\n")
 
 
