@@ -116,6 +116,7 @@ def stages(device: str, results: Path, work: Path) -> list[Stage]:
     active = "import sys, mnist_fast; sys.exit(mnist_fast.backend_info()['cuda']['reason'])"
     tests = ("test_ops_cuda", "test_graphs", "test_data_batching", "test_data_augmentation")
     small_steps = ["--arch", "lenet", "--batch-size", "8", "--modes", "eager,amp,fused", "--budget", "0.1"]
+    small_layers = ["--layers", "lenet.conv2", "--batch-size", "8", "--precision", "fp32", "--budget", "0"]
     training = ["--arch", "cnn", "--batch-size", "256", "--epochs", "3", "--seed", "0", "--precision", "bf16"]
     sanitize = ["compute-sanitizer", "--error-exitcode", "9"]
     small_calls = [python, f"{bench}/gpu_small_calls.py"]
@@ -152,6 +153,16 @@ def stages(device: str, results: Path, work: Path) -> list[Stage]:
             ],
         ),
         Stage(
+            "small layers both ways",
+            60,
+            [
+                [
+                    *(python, f"{bench}/gpu_small_layers.py", "--device", device),
+                    *("--json", str(work / "small_layers.json"), *([] if gpu else small_layers)),
+                ]
+            ],
+        ),
+        Stage(
             "mnist-fast train",
             60,
             [
@@ -181,6 +192,8 @@ def collect(work: Path, outcomes: list[Outcome]) -> dict[str, Any]:
     found: dict[str, Any] = {"environment": None, "stages": [asdict(outcome) for outcome in outcomes], "results": []}
     if (work / "steps.json").exists():
         found |= json.loads((work / "steps.json").read_text())
+    if (work / "small_layers.json").exists():
+        found["small_layers"] = json.loads((work / "small_layers.json").read_text())
     lines = (work / "train.json").read_text().splitlines() if (work / "train.json").exists() else []
     if lines:
         records = map(json.loads, (work / "run/metrics.jsonl").read_text().splitlines())
@@ -197,6 +210,10 @@ def table(found: dict[str, Any]) -> str:
         from gpu_steps import table as table_of_steps
 
         lines += ["", table_of_steps(found["results"])]
+    if found.get("small_layers"):
+        from gpu_small_layers import table as table_of_small_layers
+
+        lines += ["", table_of_small_layers(found["small_layers"])]
     if train := found.get("train"):
         fastest = 1000 * min(train["epoch_seconds"])
         lines += ["", f"{train['arch']} on {train['dataset']}: {fastest:.1f} ms an epoch, {train['test_accuracy']:.2%}"]

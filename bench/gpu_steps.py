@@ -89,13 +89,18 @@ class Step:
         if not self.mode.graph:
             warm_up(run)
             return run
-        recorder = CudaRecorder(self.images.device)
-        for _ in range(WARM_UP_CALLS):
-            recorder.run(run)
-        _, replay, reason = recorder.record(run)
-        if replay is None:
-            raise RuntimeError(f"no CUDA graph: {reason}")
-        return replay
+        return recorded(run, self.images.device)
+
+
+def recorded(run: Callable[[], Tensor], device: torch.device) -> Callable[[], object]:
+    """Replays what ``run`` does, warmed up."""
+    recorder = CudaRecorder(device)
+    for _ in range(WARM_UP_CALLS):
+        recorder.run(run)
+    _, replay, reason = recorder.record(run)
+    if replay is None:
+        raise RuntimeError(f"no CUDA graph: {reason}")
+    return replay
 
 
 def exact_gradients(arch: str, batch_size: int, device: torch.device) -> list[Tensor]:

@@ -65,6 +65,11 @@ def test_an_unknown_algorithm() -> None:
     assert "MNIST_FAST_WINOGRAD=maybe: choose 0 (the direct algorithm everywhere) or 1" in result.stderr
 
 
+def test_unknown_kernels_for_small_layers() -> None:
+    result = python("import mnist_fast", MNIST_FAST_CUDA_DIRECT="maybe")
+    assert "MNIST_FAST_CUDA_DIRECT=maybe: choose 0 (tensor cores for small layers, too) or 1" in result.stderr
+
+
 def test_an_unknown_backend() -> None:
     result = python("import mnist_fast", MNIST_FAST_BACKEND="magic")
     assert "MNIST_FAST_BACKEND=magic: choose auto, fused or stock" in result.stderr

@@ -137,6 +137,24 @@ def test_a_mode_that_is_wrong_or_breaks_has_no_times_and_the_others_have(
     assert gpu_steps.table(rows).splitlines()[1].split()[3::2] == ["-", "-"]
 
 
+def test_small_layers_are_measured_both_ways(tmp_path: Path) -> None:
+    options = ("--device", "cpu", "--layers", "speedrun.conv1,lenet.conv2", "--batch-size", "2", "--budget", "0")
+    recorded = tmp_path / "layers.json"
+    result = subprocess.run(
+        [sys.executable, BENCH / "gpu_small_layers.py", *options, "--precision", "fp32", "--json", recorded],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(recorded.read_text())
+    layers, passes = ("speedrun.conv1", "lenet.conv2"), ("forward", "forward_backward")
+    expected = [(layer, p, way) for layer in layers for p in passes for way in ("direct", "tensor_cores")]
+    assert [(row["layer"], row["pass"], row["way"]) for row in rows] == expected
+    assert all(row["median_ms"] > 0 for row in rows)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["µs", "direct", "tensor_cores", "ratio"]
+    assert [line[:4] for line in lines[1:]] == [[layer, "2", "fp32", p] for layer in layers for p in passes]
+
+
 @pytest.mark.long
 def test_a_rehearsal_on_the_cpu(tmp_path: Path) -> None:
     result = subprocess.run(
@@ -145,8 +163,9 @@ def test_a_rehearsal_on_the_cpu(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
-    assert [stage["result"] for stage in found["stages"]] == ["ok"] * 5
+    assert [stage["result"] for stage in found["stages"]] == ["ok"] * 6
     assert {row["mode"] for row in found["results"]} == {"eager", "amp", "fused"}
+    assert {row["way"] for row in found["small_layers"]} == {"direct", "tensor_cores"}
     assert len(found["train"]["epoch_seconds"]) == 1
     assert "checkpoint" not in found["train"]
     assert result.stdout.splitlines()[-1].startswith("lenet on digits: ")

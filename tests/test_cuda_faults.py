@@ -19,6 +19,7 @@ SECONDS = 300  # most faults are met within two
 # What reaches every site, the quickest first.
 EXTRA = [
     Block("bands", 8, 24, 20, 16, (3, 3)),
+    Block("direct-bands", 1, 30, 40, 32, (3, 3), padding=(1, 1)),
     Block("tails-of-channels", 9, 7, 7, 20, (3, 3), padding=(1, 1)),
     Block("strided", 8, 9, 9, 8, (3, 3), stride=(2, 2), padding=(1, 1), pool_size=(1, 1)),
 ]
@@ -33,7 +34,11 @@ def problems() -> str:
             ("integers", LAYOUTS[0], 1), ("integers", LAYOUTS[1], 5), ("nonfinite", LAYOUTS[2], 2),
         )
     ]  # fmt: skip
-    lines += [problem(Block("many", 8, 5, 5, 16, (3, 3)), 41, arithmetic) for arithmetic in ARITHMETICS]
+    lines += [
+        problem(Block("many", c, 5, 5, 16, (3, 3)), 41, arithmetic, multiprocessors=1)
+        for c in (1, 8)
+        for arithmetic in ARITHMETICS
+    ]
     random.Random(0).shuffle(lines)
     return "\n".join(lines)
 

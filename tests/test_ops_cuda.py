@@ -197,6 +197,23 @@ def test_integers_are_exact(case: Block, dtype: torch.dtype, n: int) -> None:
     assert_equal(run_on_gpu(case, last, dtype), expected)
 
 
+@pytest.fixture
+def tensor_cores() -> Iterator[None]:
+    """No direct kernels for small layers."""
+    cuda.set_direct(False)
+    yield
+    cuda.set_direct(True)
+
+
+@needs_gpu
+@pytest.mark.usefixtures("tensor_cores")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", REFERENCE + KINDS, ids=str)
+def test_integers_are_exact_on_tensor_cores(case: Block, dtype: torch.dtype) -> None:
+    tensors = integers(case, 5)
+    assert_equal(run_on_gpu(case, tensors, dtype), expected_of(case, tensors, dtype))
+
+
 @needs_gpu
 @pytest.mark.parametrize("case", COVERED, ids=str)
 def test_integers_are_exact_with_tf32(case: Block) -> None:

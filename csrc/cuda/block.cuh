@@ -2,7 +2,6 @@
 // a file of its own (*.cu), so that several compilers can work at a time.
 #pragma once
 
-#include <cstdint>
 #include <stdexcept>
 
 #include "core/conv_pool.h"
@@ -11,18 +10,10 @@
 #include "cuda/pack.cuh"
 #include "cuda/plan.h"
 #include "cuda/reduce.cuh"
+#include "cuda/source.cuh"
 #include "cuda/weight_gradient.cuh"
 
 namespace mnist_fast::cuda {
-
-inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kUnitBytes == 0; }
-
-// Whether every pixel begins at a multiple of 16 bytes, channels side by side.
-template <typename T>
-bool is_aligned(const T* data, const Strides& s) {
-    const int64_t unit = kUnitBytes / static_cast<int64_t>(sizeof(T));
-    return is_aligned(data) && s.c == 1 && s.n % unit == 0 && s.h % unit == 0 && s.w % unit == 0;
-}
 
 template <typename Arithmetic>
 class Block {
@@ -36,7 +27,7 @@ class Block {
         const Device device = current_device(stream);
         const Windows windows = forward_windows(p, kBytes);
         const ConvolutionPlan plan = plan_for(windows, p.o, device);
-        const Source<T> source = input_source(p, args.input, args.input_strides);
+        const Source<T> source = input_source(p, args.input, args.input_strides, is_im2col(p, kBytes));
         pack_weights({args.weight, args.weight_strides, static_cast<int>(p.o), static_cast<int>(p.c),
                       static_cast<int>(p.kh), static_cast<int>(p.kw), false, tap_depth(p)},
                      plan, workspace, device);
@@ -69,52 +60,6 @@ class Block {
         return is_im2col(p, kBytes) ? static_cast<int>(p.c) : round_up(static_cast<int>(p.c), Arithmetic::kUnit);
     }
     static int round_up(int number, int to) { return (number + to - 1) / to * to; }
-
-    static Source<T> input_source(const ConvPool& p, const T* input, const Strides& strides) {
-        Source<T> s{};
-        const bool spread = is_im2col(p, kBytes);
-        s.fill = spread ? Fill::kIm2col : Fill::kInput;
-        s.data = input;
-        s.strides = strides;
-        s.whole_units = p.c % Arithmetic::kUnit == 0 && is_aligned(input, strides);
-        s.units_first = !spread && strides.c == 1;
-        s.channels = static_cast<int>(p.c);
-        s.h = static_cast<int>(p.h);
-        s.w = static_cast<int>(p.w);
-        s.pad_h = static_cast<int>(p.pad_h);
-        s.pad_w = static_cast<int>(p.pad_w);
-        s.stride_h = static_cast<int>(p.stride_h);
-        s.stride_w = static_cast<int>(p.stride_w);
-        s.depth = static_cast<int>(p.kh * p.kw * p.c);
-        s.by_channels = Divisor(s.channels);
-        s.by_kw = Divisor(static_cast<int>(p.kw));
-        return s;
-    }
-
-    // The gradient of the convolution's output, its positions `dilation` apart behind `pad` zeros.
-    static Source<T> gradient_source(const BackwardArgs<T>& args, int dilation_h, int dilation_w, int pad_h,
-                                     int pad_w) {
-        const ConvPool& p = args.p;
-        Source<T> s{};
-        s.fill = Fill::kGradient;
-        s.data = args.grad_output;
-        s.strides = args.grad_output_strides;
-        s.whole_units =
-            p.o % Arithmetic::kUnit == 0 && is_aligned(args.grad_output, s.strides) && is_aligned(args.code);
-        s.units_first = s.strides.c == 1;
-        s.channels = static_cast<int>(p.o);
-        s.h = static_cast<int>(p.out_h);
-        s.w = static_cast<int>(p.out_w);
-        s.pad_h = pad_h;
-        s.pad_w = pad_w;
-        s.code = args.code;
-        s.by_dilation_h = Divisor(dilation_h);
-        s.by_dilation_w = Divisor(dilation_w);
-        s.by_pool_stride_h = Divisor(static_cast<int>(p.pool_stride_h));
-        s.by_pool_stride_w = Divisor(static_cast<int>(p.pool_stride_w));
-        s.pool = static_cast<int>(p.pool_h);
-        return s;
-    }
 
     static void pack_weights(PackArgs<T> a, const ConvolutionPlan& plan, void* packed, const Device& device) {
         constexpr int kThreads = 256;
@@ -153,7 +98,7 @@ class Block {
                          const Device& device) {
         const int run = 2 * plan.column_tiles;
         a.whole_codes = a.channels % run == 0 && is_aligned(a.code);
-        a.whole_runs = a.channels % run == 0 && is_aligned(a.output, a.output_strides);
+        a.whole_runs = a.channels % run == 0 && is_aligned(a.output, a.output_strides, run);
         const dim3 grid(static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.column_blocks));
         const auto start = [&](void (*kernel)(ConvolutionArgs<T>)) {
             launch(name, kernel, grid, 32 * kConvolutionWarps, plan.shared_bytes, device.stream, a);
@@ -203,7 +148,7 @@ class Block {
         const Windows windows = forward_windows(p, kBytes);
 
         WeightGradientArgs<T> a{};
-        a.input = input_source(p, args.input, args.input_strides);
+        a.input = input_source(p, args.input, args.input_strides, is_im2col(p, kBytes));
         a.gradient = gradient_source(args, 1, 1, 0, 0);
         a.input_plane = plan.input_plane;
         a.gradient_plane = plan.gradient_plane;
@@ -223,24 +168,14 @@ class Block {
         a.partial_columns = plan.columns();
         if (p.n > 0) add_products(a, plan, device);
 
-        ReduceArgs<T> r{};
-        r.partial = partial;
-        r.shares = p.n > 0 ? plan.shares() : 0;
-        r.rows = plan.rows();
-        r.columns = plan.columns();
-        r.channels = static_cast<int>(p.c);
-        r.kh = static_cast<int>(p.kh);
-        r.kw = static_cast<int>(p.kw);
-        r.outputs = static_cast<int>(p.o);
-        r.tap_rows = tap_depth(p);
-        r.bias_row = windows.units() * Arithmetic::kUnit;
-        r.grad_weight = args.grad_weight;
-        r.grad_weight_strides = args.grad_weight_strides;
-        r.grad_bias = args.grad_bias;
-        const int64_t elements = p.o * (p.c * p.kh * p.kw + 1);
-        launch("conv_relu_maxpool2d sum of weight gradients", reduce<T>,
-               dim3(static_cast<unsigned>((elements + 31) / 32)), 32 * kReduceWarps,
-               32 * kReduceWarps * static_cast<int>(sizeof(float)), device.stream, r);
+        PartialSums sums{};
+        sums.partial = partial;
+        sums.shares = p.n > 0 ? plan.shares() : 0;
+        sums.rows = plan.rows();
+        sums.columns = plan.columns();
+        sums.tap_rows = tap_depth(p);
+        sums.bias_row = windows.units() * Arithmetic::kUnit;
+        add_up(sums, args, device);
     }
 
     static void add_products(const WeightGradientArgs<T>& a, const WeightGradientPlan& plan, const Device& device) {

@@ -12,6 +12,7 @@
 #include "cuda/items.h"
 #include "cuda/layout.h"
 #include "cuda/fill.cuh"
+#include "cuda/pooling.cuh"
 
 namespace mnist_fast::cuda {
 
@@ -165,45 +166,20 @@ struct Convolution {
             Run<uint8_t, kRun> codes;
 #pragma unroll
             for (int i = 0; i < kRun; ++i) {
-                float best = 0;
-                int code = 0;
-#pragma unroll
-                for (int position = 0; position < kPositions; ++position) {
+                const Pooled winner = pooled<kPositions>(a.relu, [&](int position) {
                     const int slot = group * kPositions + position;
-                    const float value = acc[slot / 2][i / 2][slot % 2 * 2 + i % 2];
-                    // The first of equal values; a NaN beats numbers, and the last of several stays.
-                    if (position == 0 || value > best || value != value) {
-                        best = value;
-                        code = position;
-                    }
-                }
-                if (a.relu && best <= 0) {
-                    best = 0;
-                    code = kDead;
-                }
-                values.set(i, from_float<T>(best));
-                codes.set(i, static_cast<uint8_t>(code));
+                    return acc[slot / 2][i / 2][slot % 2 * 2 + i % 2];
+                });
+                values.set(i, from_float<T>(winner.value));
+                codes.set(i, static_cast<uint8_t>(winner.code));
             }
-
-            T* const to = a.output + image * a.output_strides.n + row * a.output_strides.h +
-                          column * a.output_strides.w + channel * a.output_strides.c;
-            uint8_t* const code_to =
-                a.code ? a.code + ((image * a.out_h + row) * a.out_w + column) * a.channels + channel : nullptr;
-            if (a.whole_runs) {
-                values.store(to);
-            } else {
-#pragma unroll
-                for (int i = 0; i < kRun; ++i)
-                    if (channel + i < a.channels) to[i * a.output_strides.c] = values.get(i);
-            }
-            if (!code_to) continue;
-            if (a.whole_codes) {
-                codes.store(code_to);
-            } else {
-#pragma unroll
-                for (int i = 0; i < kRun; ++i)
-                    if (channel + i < a.channels) code_to[i] = codes.get(i);
-            }
+            store_run(values,
+                      a.output + image * a.output_strides.n + row * a.output_strides.h + column * a.output_strides.w +
+                          channel * a.output_strides.c,
+                      a.output_strides.c, a.channels - channel, a.whole_runs);
+            if (a.code)
+                store_run(codes, a.code + ((image * a.out_h + row) * a.out_w + column) * a.channels + channel, 1,
+                          a.channels - channel, a.whole_codes);
         }
     }
 };

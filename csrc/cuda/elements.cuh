@@ -58,7 +58,27 @@ struct Run {
         return value;
     }
 
-    // Aligned to 16 bytes, or to the whole run where that is less.
+    // At once; both aligned to 16 bytes, or to the whole run where that is less.
+    __device__ __forceinline__ void load(const void* from) {
+        if constexpr (kBytes == 2) {
+            words[0] = *static_cast<const uint16_t*>(from);
+        } else if constexpr (kBytes == 4) {
+            words[0] = *static_cast<const uint32_t*>(from);
+        } else if constexpr (kBytes == 8) {
+            const uint2 pair = *static_cast<const uint2*>(from);
+            words[0] = pair.x;
+            words[1] = pair.y;
+        } else {
+#pragma unroll
+            for (int i = 0; i < kBytes / 16; ++i) {
+                const uint4 four = static_cast<const uint4*>(from)[i];
+                words[4 * i] = four.x;
+                words[4 * i + 1] = four.y;
+                words[4 * i + 2] = four.z;
+                words[4 * i + 3] = four.w;
+            }
+        }
+    }
     __device__ __forceinline__ void store(void* to) const {
         if constexpr (kBytes == 2) {
             *static_cast<uint16_t*>(to) = static_cast<uint16_t>(words[0]);

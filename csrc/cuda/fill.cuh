@@ -70,21 +70,34 @@ __device__ __forceinline__ void fill_im2col(const Source<T>& s, int64_t image, i
     run.store(to);
 }
 
+// Where a pixel of the gradient's band lies: at which position of which pooling window, if it is a position of the
+// convolution and in a window at all.
+struct WindowPosition {
+    bool exists;
+    int y, x, position;
+};
+
+template <typename T>
+__device__ __forceinline__ WindowPosition window_position(const Source<T>& s, int row, int column) {
+    const int above = row - s.pad_h, left = column - s.pad_w;
+    int y = above < 0 ? 0 : above, x = left < 0 ? 0 : left;
+    int i = s.by_dilation_h.split(y), j = s.by_dilation_w.split(x);
+    const bool is_position = above >= 0 && left >= 0 && y == 0 && x == 0;
+    const int py = s.by_pool_stride_h.split(i), px = s.by_pool_stride_w.split(j);
+    const bool is_in_window = py < s.h && px < s.w && i < s.pool && j < s.pool;
+    return {is_position && is_in_window, py, px, i * s.pool + j};
+}
+
 template <typename T>
 __device__ __forceinline__ void fill_gradient(const Source<T>& s, int64_t image, int row, int column, int unit,
                                               unsigned char* to) {
     constexpr int kUnit = 16 / static_cast<int>(sizeof(T));
     Run<T, kUnit> run;
     const int c = unit * kUnit;
-    int y = row - s.pad_h, x = column - s.pad_w;
-    if (y < 0 || x < 0 || c >= s.channels) return run.store(to);
-    int i = s.by_dilation_h.split(y), j = s.by_dilation_w.split(x);  // the convolution's position, if it is one
-    if (y != 0 || x != 0) return run.store(to);
-    const int py = s.by_pool_stride_h.split(i), px = s.by_pool_stride_w.split(j);
-    if (py >= s.h || px >= s.w || i >= s.pool || j >= s.pool) return run.store(to);
-    const int position = i * s.pool + j;
-    const uint8_t* code = s.code + ((image * s.h + py) * s.w + px) * s.channels + c;
-    const T* from = s.data + image * s.strides.n + py * s.strides.h + px * s.strides.w + c * s.strides.c;
+    const WindowPosition at = window_position(s, row, column);
+    if (!at.exists || c >= s.channels) return run.store(to);
+    const uint8_t* code = s.code + ((image * s.h + at.y) * s.w + at.x) * s.channels + c;
+    const T* from = s.data + image * s.strides.n + at.y * s.strides.h + at.x * s.strides.w + c * s.strides.c;
     if (s.whole_units) {
         // A code of each byte, an element of each 16 or 32 bits.
         const uint4 values = *reinterpret_cast<const uint4*>(from);
@@ -95,11 +108,11 @@ __device__ __forceinline__ void fill_gradient(const Source<T>& s, int64_t image,
             const int winner = static_cast<int>(codes[e / 4] >> e % 4 * 8 & 0xff);
             constexpr int kBits = Run<T, kUnit>::kBits;
             const uint32_t element = 0xffffffffu >> (32 - kBits) << e * kBits % 32;
-            if (winner == position) run.words[e * kBits / 32] |= words[e * kBits / 32] & element;
+            if (winner == at.position) run.words[e * kBits / 32] |= words[e * kBits / 32] & element;
         }
     } else {
         for (int e = 0; e < kUnit; ++e)
-            if (c + e < s.channels && code[e] == position) run.set(e, from[e * s.strides.c]);
+            if (c + e < s.channels && code[e] == at.position) run.set(e, from[e * s.strides.c]);
     }
     run.store(to);
 }

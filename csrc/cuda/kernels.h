@@ -1,4 +1,5 @@
-// The block in each arithmetic, as the files *.cu compile it (block.cuh).
+// The block in each arithmetic (block.cuh), and for small layers in each type (direct.cuh), as the files *.cu compile
+// it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -18,5 +19,13 @@ void backward_bfloat16(const BackwardArgs<bfloat16>& args, void* workspace, cuda
 void backward_float16(const BackwardArgs<float16>& args, void* workspace, cudaStream_t stream);
 void backward_float32(const BackwardArgs<float>& args, void* workspace, cudaStream_t stream);
 void backward_tf32(const BackwardArgs<float>& args, void* workspace, cudaStream_t stream);
+
+void forward_direct(const ForwardArgs<bfloat16>& args, cudaStream_t stream);
+void forward_direct(const ForwardArgs<float16>& args, cudaStream_t stream);
+void forward_direct(const ForwardArgs<float>& args, cudaStream_t stream);
+
+void backward_direct(const BackwardArgs<bfloat16>& args, void* workspace, cudaStream_t stream);
+void backward_direct(const BackwardArgs<float16>& args, void* workspace, cudaStream_t stream);
+void backward_direct(const BackwardArgs<float>& args, void* workspace, cudaStream_t stream);
 
 }  // namespace mnist_fast::cuda

@@ -11,6 +11,17 @@ constexpr int kTileBytes = 256;                  // packed weights: one step of 
 constexpr int kConvolutionWarps = 4;
 constexpr int kRowTilesOfWarp = 2, kMaxGradientWarps = 12;
 
+// Of the direct kernels. A thread takes so many output channels, and a strip of windows, one below the other, that have
+// 8 or 9 positions; 7 without pooling, of which 26 and 28 rows, those of 3x3 layers on MNIST, leave little over.
+constexpr int kDirectThreads = 128, kDirectGradientThreads = 256;  // the latter at most
+constexpr int kDirectRun = 4;
+constexpr int direct_strip(int pool) { return pool == 1 ? 7 : pool == 2 ? 2 : 1; }
+constexpr int direct_gradient_run(int kernel) { return kernel == 3 ? 4 : 2; }  // 36 or 50 weights in registers
+constexpr int kMostDirectBlocks = 4, kMostDirectGradientBlocks = 2;            // of one multiprocessor
+
+// Floats of the weights and, in the last row, the bias. `depth`: taps times channels.
+MNIST_FAST_HOST_DEVICE constexpr int direct_weights(int depth, int groups) { return (depth + 1) * groups * kDirectRun; }
+
 // Places in a block's shared memory, in bytes.
 struct ConvolutionMemory {
     int bias, zero_unit, offsets, band;  // packed weights come first

@@ -40,3 +40,7 @@ MNIST_FAST_EXPORT const char* mnist_fast_cuda_why_not_covered(const int64_t (*si
         return "sizes beyond those of the CPU kernels";
     }
 }
+
+// Whether small layers go to the direct kernels (they do at the start), or every layer to the tensor cores. Not for use
+// while kernels run.
+MNIST_FAST_EXPORT void mnist_fast_cuda_set_direct(int on) { mnist_fast::cuda::set_direct(on != 0); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/cut.h"
 #include "cuda/layout.h"
 
 namespace mnist_fast::cuda {
@@ -9,12 +10,9 @@ namespace {
 
 constexpr int kFewestColumnTiles = 2;
 constexpr int kMaxGridY = 65535;
-constexpr int kReservedBytes = 1024;    // of shared memory, by the system for each block
 constexpr int kMostResidentBlocks = 4;  // of one multiprocessor: each more reads the weights once more
 constexpr int kWorthOfGradient = 48;    // windows of an item, below which a block is not worth its partial sums
 constexpr int kGradientBlocks = 1;      // of one multiprocessor
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int channel_units(int64_t channels, int element_bytes) {
     return static_cast<int>(ceil_div(channels * element_bytes, kUnitBytes));
@@ -42,28 +40,6 @@ Plane make_plane(int rows, int columns, int units, int residues) {
 
 int band_rows(const Windows& w, int rows) { return (rows - 1) * w.step_h + (w.pool - 1) * w.position_h + w.taps_h; }
 int band_columns(const Windows& w) { return (w.out_w - 1) * w.step_w + (w.pool - 1) * w.position_w + w.taps_w; }
-
-// The largest items that fit, but enough for all blocks as long as each is worth a block. bytes(rows, images) is what
-// an item takes. items.count is -1 where not even one row of windows fits.
-template <typename Bytes>
-Items cut(int64_t batch, int out_h, int out_w, int worth, int64_t blocks, Bytes bytes) {
-    Items items{batch, 1, out_h, 1, -1};
-    const auto rows = [&](int bands) { return static_cast<int>(ceil_div(out_h, bands)); };
-    int bands = 1;
-    while (bytes(rows(bands), 1) > kSharedBudget) {
-        if (rows(bands) == 1) return items;
-        ++bands;
-    }
-    while (batch * bands < blocks && rows(bands) > 1 && rows(bands + 1) * out_w >= worth) ++bands;
-    items.rows = rows(bands);
-    items.bands = static_cast<int>(ceil_div(out_h, items.rows));
-    if (items.bands == 1)
-        while (items.images * out_h * out_w < worth && (items.images + 1) * blocks <= batch &&
-               bytes(out_h, items.images + 1) <= kSharedBudget)
-            ++items.images;
-    items.count = ceil_div(batch, items.images) * items.bands;
-    return items;
-}
 
 // The smallest power of two that serves, up to `most`.
 int column_tiles_for(int64_t columns, int most) {

@@ -4,13 +4,11 @@
 #include <cstdint>
 
 #include "core/conv_pool.h"
+#include "cuda/direct_planes.h"
 #include "cuda/items.h"
 #include "cuda/plane.h"
 
 namespace mnist_fast::cuda {
-
-// Shared memory of a block: what every card from sm_80 on has, and less than half of what an H100 has.
-constexpr int kSharedBudget = 99 * 1024;
 
 constexpr int kMaxPool = 3;
 
@@ -53,6 +51,38 @@ Windows input_gradient_windows(const ConvPool& p, int element_bytes);
 // multiprocessors: of the device; shared_bytes: of one of them.
 ConvolutionPlan plan_convolution(const Windows& windows, int64_t columns, int multiprocessors, int shared_bytes);
 WeightGradientPlan plan_weight_gradient(const ConvPool& p, int element_bytes, int multiprocessors);
+
+// Small layers go to the direct kernels: few channels and weights, square filters of 3 or 5. A question of sizes alone,
+// unless set_direct(false) sends every layer to the tensor cores: for comparisons, not while kernels run.
+bool is_direct(const ConvPool& p);
+void set_direct(bool on);
+
+// A convolution by the direct kernels, with stride 1 and windows side by side.
+struct DirectLayer {
+    int64_t batch;
+    int channels, outputs, out_h, out_w, kernel, pool;
+};
+DirectLayer direct_forward_layer(const ConvPool& p);
+DirectLayer direct_input_gradient_layer(const ConvPool& p);
+
+struct DirectPlan {
+    bool fits;
+    DirectPlanes planes;
+    Items items;  // rows of strips
+    int groups, shared_bytes;
+    int64_t blocks;
+};
+
+struct DirectGradientPlan {
+    bool fits;
+    DirectPlanes planes;
+    Items items;
+    int groups, shares, threads, shared_bytes;
+    int64_t rows, columns, blocks;  // rows x columns: partial sums of a block
+};
+
+DirectPlan plan_direct(const DirectLayer& layer, int multiprocessors, int shared_bytes);
+DirectGradientPlan plan_direct_gradient(const ConvPool& p, int multiprocessors);
 
 // What no CUDA kernel covers of a problem that CPU kernels do; null where one covers it.
 const char* why_not_covered(const ConvPool& p, int element_bytes);

@@ -3,18 +3,22 @@
 
 #include "core/conv_pool.h"
 #include "cuda/elements.cuh"
+#include "cuda/launch.h"
 
 namespace mnist_fast::cuda {
 
 constexpr int kReduceWarps = 8;
 
-template <typename T>
-struct ReduceArgs {
+struct PartialSums {
     const float* partial;  // [shares][rows][columns]
     int64_t shares, rows, columns;
-    int channels, kh, kw, outputs;
     int tap_rows;  // rows from one tap to the next
     int bias_row;
+};
+
+template <typename T>
+struct ReduceArgs : PartialSums {
+    int channels, kh, kw, outputs;
     T* grad_weight;  // or null
     Strides grad_weight_strides;
     T* grad_bias;  // or null
@@ -49,6 +53,24 @@ __global__ void __launch_bounds__(32 * kReduceWarps) reduce(const ReduceArgs<T> 
         a.grad_weight[output * a.grad_weight_strides.n + channel * a.grad_weight_strides.c +
                       tap / a.kw * a.grad_weight_strides.h + tap % a.kw * a.grad_weight_strides.w] = from_float<T>(sum);
     }
+}
+
+// Host side: launches the above for the gradients that are asked for.
+template <typename T>
+void add_up(const PartialSums& sums, const BackwardArgs<T>& args, const Device& device) {
+    const ConvPool& p = args.p;
+    ReduceArgs<T> a{};
+    static_cast<PartialSums&>(a) = sums;
+    a.channels = static_cast<int>(p.c);
+    a.kh = static_cast<int>(p.kh);
+    a.kw = static_cast<int>(p.kw);
+    a.outputs = static_cast<int>(p.o);
+    a.grad_weight = args.grad_weight;
+    a.grad_weight_strides = args.grad_weight_strides;
+    a.grad_bias = args.grad_bias;
+    const int64_t elements = p.o * (p.c * p.kh * p.kw + 1);
+    launch("conv_relu_maxpool2d sum of weight gradients", reduce<T>, dim3(static_cast<unsigned>((elements + 31) / 32)),
+           32 * kReduceWarps, 32 * kReduceWarps * static_cast<int>(sizeof(float)), device.stream, a);
 }
 
 }  // namespace mnist_fast::cuda

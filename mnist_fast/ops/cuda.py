@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import lru_cache
 
 import torch
 
+from mnist_fast.errors import UsageError
 from mnist_fast.ops import library
 
 PATH = library.DIRECTORY / "libmnist_fast_cuda.so"
@@ -31,6 +33,23 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 _library, missing = _load()  # `missing`: why there are no kernels, or None
+
+
+def set_direct(on: bool) -> None:
+    """Whether small layers go to the kernels made for them (they do at the start), or every layer to the tensor cores.
+
+    For comparisons: not while kernels run, and what a CUDA graph has recorded stays. Does nothing where the library is
+    missing.
+    """
+    if _library is not None:
+        _library.mnist_fast_cuda_set_direct(int(on))
+
+
+_direct = os.environ.get("MNIST_FAST_CUDA_DIRECT", "1")
+if _direct not in ("0", "1"):
+    raise UsageError(f"MNIST_FAST_CUDA_DIRECT={_direct}: choose 0 (tensor cores for small layers, too) or 1")
+if _direct == "0":
+    set_direct(False)
 
 
 def architectures() -> list[str]:

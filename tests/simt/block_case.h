@@ -16,6 +16,7 @@
 #include "core/code.h"
 #include "core/reference.h"
 #include "cuda/block.h"
+#include "cuda/plan.h"
 #include "simt/ptx.h"
 
 namespace mnist_fast {
@@ -74,7 +75,7 @@ struct BlockCase {
               bool views, Placement placement)
         : p(problem),
           float32(float32),
-          bounds(bounds_of(float32)),
+          bounds(bounds_of(cuda::is_direct(problem) ? cuda::Float32::kFull : float32)),
           at(placement),
           x_layout(layout(p.n, p.c, p.h, p.w, channels_last_format, views)),
           w_layout(layout(p.o, p.c, p.kh, p.kw, channels_last_format, views)),

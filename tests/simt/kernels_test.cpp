@@ -1,6 +1,7 @@
 // The CUDA kernels on the CPU against the reference. Reads problems from standard input, one on a line (parse()), runs
 // each under the schedules that the arguments name, and says how many agree; stops at the first that does not, with
-// exit code 1. The argument failing-launch=N lets the launch after N others fail.
+// exit code 1. The argument failing-launch=N lets the launch after N others fail; tensor-cores sends small layers, too,
+// to the tensor cores' kernels.
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -88,6 +89,8 @@ std::vector<simt::Schedule> parse_schedules(int count, char** names) {
             schedules.push_back(simt::Schedule::kStarve);
         else if (name.rfind("failing-launch=", 0) == 0)
             simt::launches_until_one_fails = std::stoi(name.substr(name.find('=') + 1));
+        else if (name == "tensor-cores")
+            cuda::set_direct(false);
         else
             throw std::invalid_argument("schedules are in-order, reversed, random, starve; got " + name);
     }
@@ -95,9 +98,12 @@ std::vector<simt::Schedule> parse_schedules(int count, char** names) {
     return schedules;
 }
 
+// Those that a problem goes to.
+enum class Kernels { kNone, kDirect, kTensorCores };
+
 // ARITHMETIC OPERANDS LAYOUT MULTIPROCESSORS bias n c h w o kh kw stride_h stride_w pad_h pad_w pool_h pool_w
-// pool_stride_h pool_stride_w relu. Returns whether a kernel covers it.
-bool run_line(const std::string& line, int number, const std::vector<simt::Schedule>& schedules) {
+// pool_stride_h pool_stride_w relu.
+Kernels run_line(const std::string& line, int number, const std::vector<simt::Schedule>& schedules) {
     std::istringstream in(line);
     std::string arithmetic, operands_name, layout;
     ConvPoolSizes s{};
@@ -108,7 +114,7 @@ bool run_line(const std::string& line, int number, const std::vector<simt::Sched
     if (!in) throw std::invalid_argument("not a problem");
     const ConvPool p = make_conv_pool(s);
     const bool is_half = arithmetic == "bfloat16" || arithmetic == "float16";
-    if (cuda::why_not_covered(p, is_half ? 2 : 4)) return false;
+    if (cuda::why_not_covered(p, is_half ? 2 : 4)) return Kernels::kNone;
 
     const Operands operands = operands_name == "integers"  ? Operands::kIntegers
                               : operands_name == "normals" ? Operands::kNormals
@@ -126,7 +132,7 @@ bool run_line(const std::string& line, int number, const std::vector<simt::Sched
         run(float16{});
     else
         run(float{});
-    return true;
+    return cuda::is_direct(p) ? Kernels::kDirect : Kernels::kTensorCores;
 }
 
 }  // namespace
@@ -134,17 +140,20 @@ bool run_line(const std::string& line, int number, const std::vector<simt::Sched
 
 int main(int argc, char** argv) {
     std::string line;
-    int agree = 0, uncovered = 0;
+    int number = 0, direct = 0, uncovered = 0;
     int other_than_the_default = 0;
     simt::stream = reinterpret_cast<cudaStream_t>(&other_than_the_default);
     try {
         const auto schedules = mnist_fast::parse_schedules(argc - 1, argv + 1);
-        while (std::getline(std::cin, line))
-            ++(mnist_fast::run_line(line, agree + uncovered, schedules) ? agree : uncovered);
+        for (; std::getline(std::cin, line); ++number) {
+            const mnist_fast::Kernels kernels = mnist_fast::run_line(line, number, schedules);
+            direct += kernels == mnist_fast::Kernels::kDirect;
+            uncovered += kernels == mnist_fast::Kernels::kNone;
+        }
     } catch (const std::exception& error) {
         std::fprintf(stderr, "error: %s: %s\n", line.c_str(), error.what());
         return 1;
     }
-    std::printf("%d problems agree, %d are not covered\n", agree, uncovered);
+    std::printf("%d problems agree, %d are not covered, %d are direct\n", number - uncovered, uncovered, direct);
     return 0;
 }
