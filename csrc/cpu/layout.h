@@ -163,7 +163,7 @@ inline GradWeightLayout grad_weight_layout(const ConvPool& p, int64_t lanes, boo
 
 // Pooled rows that the weight gradient handles at once, so that the input they meet stays in the first-level cache.
 inline int64_t strip_rows(const ConvPool& p, int64_t element_size) {
-    constexpr int64_t kCacheBytes = 24 * 1024;
+    constexpr int64_t kCacheBytes = 28 * 1024;
     const int64_t row_bytes = p.pool_stride_h * p.stride_h * p.padded_w() * p.c * element_size;
     const int64_t rows = kCacheBytes / row_bytes;
     return rows < 1 ? 1 : rows > p.out_h ? p.out_h : rows;
