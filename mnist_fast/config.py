@@ -63,6 +63,7 @@ _RANGES = {
     "val_fraction": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "clip_grad_norm": ("a number above 0", lambda v: 0 < v < math.inf),
     "ema": ("a decay above 0 and below 1, such as 0.999", lambda v: 0 < v < 1),
+    "augment_strength": ("a number from 0 to 1", lambda v: 0 <= v <= 1),
     "label_smoothing": ("a number from 0 to below 1", lambda v: 0 <= v < 1),
     "target_acc": ("a fraction from 0 to 1, such as 0.99", lambda v: 0 <= v <= 1),
     "device": ("auto, cpu, cuda or cuda:INDEX", lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None),

@@ -59,6 +59,7 @@ class Feed:
                 start=start,
                 limit=self.images_per_epoch,
                 augment=self.config.augment,
+                augment_strength=self.config.augment_strength,
             )
             if self.workers.alone:
                 return steps

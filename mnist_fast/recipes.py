@@ -37,6 +37,7 @@ class Recipe:
         label_smoothing: of the cross-entropy loss in training; test losses are without.
         augment: how each training image is moved: ``none``, ``shift`` or ``affine``; see
             :func:`mnist_fast.data.augmentation.draw_transforms`.
+        augment_strength: how far, from 0 to 1.
         normalize: ``dataset``: (x/255 - mean) / std with the data's numbers; ``none``: x/255.
     """
 
@@ -57,6 +58,7 @@ class Recipe:
     ema: float | None = None
     label_smoothing: float = 0.0
     augment: str = "none"
+    augment_strength: float = 1.0
     normalize: str = "dataset"
 
 
@@ -109,6 +111,7 @@ RECIPES = {
         schedule="piecewise-linear",
         label_smoothing=0.2,
         augment="affine",
+        augment_strength=0.6,
     ),
 }
 

@@ -94,16 +94,24 @@ def test_each_picture_of_a_batch_moves_in_its_own_way(images: Tensor) -> None:
         assert len({tuple(picture.flatten().tolist()) for picture in moved}) >= least
 
 
-def test_affine_maps_stay_within_their_ranges() -> None:
+@pytest.mark.parametrize(("strength", "most"), [(1.0, 2), (0.6, 1), (0.0, 0)])
+def test_weaker_shifts_are_of_fewer_pixels(strength: float, most: int) -> None:
+    shifts = draw_transforms("shift", 500, 0, 0, strength) - 2
+    assert set(shifts.flatten().tolist()) == set(range(-most, most + 1))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_affine_maps_stay_within_their_ranges(strength: float) -> None:
     """The linear part taken apart again: inverse, then rotation, shear and size."""
-    inverse = draw_transforms("affine", 5000, seed=0, epoch=0).double()
+    inverse = draw_transforms("affine", 5000, 0, 0, strength).double()
     forward = inverse[:, :, :2].inverse()
     shift = -(forward @ inverse[:, :, 2:]).squeeze(2) * 14
     angle = torch.atan2(forward[:, 1, 0], forward[:, 0, 0])
     scale = forward[:, :, 0].norm(dim=1)
     shear = (forward[:, :, 0] * forward[:, :, 1]).sum(1) / scale**2
     assert torch.allclose(torch.linalg.det(forward), scale**2)
-    for values, limit in ((angle, math.radians(15)), (shear, 0.15), (scale.log(), math.log(1.1)), (shift, 2.0)):
+    for values, most in ((angle, math.radians(15)), (shear, 0.15), (scale.log(), math.log(1.1)), (shift, 2.0)):
+        limit = strength * most
         assert values.abs().max() <= limit * (1 + 1e-5)
         assert values.max() > 0.99 * limit
         assert values.min() < -0.99 * limit

@@ -56,6 +56,9 @@ _OPTIONS: dict[str, Decorator[Any]] = {
         type=click.Choice(AUGMENTATIONS),
         help="Move each training image at random, by whole pixels or also turned, sheared and scaled. [default: none]",
     ),
+    "augment_strength": click.option(
+        "--augment-strength", type=float, metavar="FRACTION", help="How far --augment moves them. [default: 1]"
+    ),
     "epochs": click.option("--epochs", type=int, help="Passes over the training images."),
     "batch_size": click.option("--batch-size", type=int, help="Images a step."),
     "images_per_epoch": click.option(
@@ -177,7 +180,7 @@ RECIPE = [
     "label_smoothing",
 ]
 DATA = ["dataset", "data_dir", "offline"]
-TRAINING_DATA = [*DATA, "val_fraction", "augment"]
+TRAINING_DATA = [*DATA, "val_fraction", "augment", "augment_strength"]
 COMPUTE = ["device", "backend", "precision"]
 RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc"]
 RUN += [

@@ -21,13 +21,15 @@ _MAX_SHEAR = 0.15
 _MAX_SCALE = 1.1
 
 
-def draw_transforms(kind: str, count: int, seed: int, epoch: int) -> Tensor:
+def draw_transforms(kind: str, count: int, seed: int, epoch: int, strength: float = 1.0) -> Tensor:
     """What to do with each picture of an epoch, in the epoch's order.
 
     Args:
         kind: ``"shift"``: whole pixels up to 2 in each direction. ``"affine"``: rotation up to 15°, size from 1/1.1 to
             1.1, shear up to 0.15, shift up to 2 pixels, about the centre.
         count: how many pictures the epoch's order has.
+        strength: from 0 to 1: what those limits, and the logarithm of that of the size, are multiplied by; whole pixels
+            are rounded.
 
     Returns:
         On the CPU. ``"shift"``: int64 (count, 2), the first row and column of the picture's window in itself with a
@@ -36,9 +38,11 @@ def draw_transforms(kind: str, count: int, seed: int, epoch: int) -> Tensor:
     """
     random = generator(seed, epoch, "augmentation")
     if kind == "shift":
-        return torch.randint(0, 2 * _MAX_SHIFT + 1, (count, 2), generator=random)
+        most = round(_MAX_SHIFT * strength)
+        return torch.randint(_MAX_SHIFT - most, _MAX_SHIFT + most + 1, (count, 2), generator=random)
     # In double precision, so that whatever way a machine has of computing a sine is rounded away.
-    angle, shear, scale, right, down = (2 * torch.rand(count, 5, generator=random, dtype=torch.float64) - 1).unbind(1)
+    drawn = strength * (2 * torch.rand(count, 5, generator=random, dtype=torch.float64) - 1)
+    angle, shear, scale, right, down = drawn.unbind(1)
     angle, shear, scale = angle * _MAX_ANGLE, shear * _MAX_SHEAR, _MAX_SCALE**scale
     cos, sin = angle.cos(), angle.sin()
     linear = torch.stack((cos + shear * sin, sin - shear * cos, -sin, cos), 1).view(count, 2, 2) / scale.view(-1, 1, 1)

@@ -53,6 +53,7 @@ def batches(
     start: int = 0,
     limit: int | None = None,
     augment: str = "none",
+    augment_strength: float = 1.0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -69,6 +70,7 @@ def batches(
         limit: the epoch is the first ``limit`` images of the order.
         augment: ``"none"``, ``"shift"`` or ``"affine"``: move each image a little before it is normalised
             (:func:`~mnist_fast.data.augmentation.draw_transforms` says how far). It needs a ``seed``.
+        augment_strength: from 0 to 1, how much of that.
         dtype: of the yielded images; the arithmetic is in float32 at least.
         device: where the batches are wanted; None for where the images are.
 
@@ -96,7 +98,7 @@ def batches(
     target_device = images.device if device is None else torch.device(device)
     transforms = None
     if seed is not None and augment != "none":
-        transforms = draw_transforms(augment, len(images), seed, epoch).to(target_device)
+        transforms = draw_transforms(augment, len(images), seed, epoch, augment_strength).to(target_device)
     normalize = Normalization(mean, std, dtype, target_device)
 
     # A generator of its own, so that the checks above run at the call and not at the first batch.
