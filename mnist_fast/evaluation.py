@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_fast.data import batches
+from mnist_fast.data.augmentation import views
 from mnist_fast.devices import autocast, synchronize
 from mnist_fast.parallel import ALONE, Workers
 
@@ -57,6 +58,7 @@ def evaluate(
     mean: float,
     std: float,
     precision: str = "fp32",
+    average_views: bool = False,
     workers: Workers = ALONE,
     forward: Predict | None = None,
 ) -> Evaluation:
@@ -70,6 +72,8 @@ def evaluate(
         mean: subtracted from pixel / 255.
         std: what the difference is divided by.
         precision: ``fp32``, or ``bf16`` or ``fp16`` autocast.
+        average_views: take the mean of the outputs for nine copies of each image, moved a little
+            (:func:`mnist_fast.data.augmentation.views`), instead of the output for the image alone.
         workers: processes that call this together, each to evaluate its share; all get the same result.
         forward: does what :func:`prediction` of the model would do; None: that.
     """
@@ -81,10 +85,15 @@ def evaluate(
     loss = torch.zeros((), dtype=torch.float64, device=device)
     predictions = [torch.empty(0, dtype=torch.int64, device=device)]
     own_images, own_labels = workers.share(images), workers.share(labels)
-    for inputs, targets in batches(own_images, own_labels, BATCH_SIZES[device.type], mean=mean, std=std, device=device):
-        logits = forward(inputs)
+    size = BATCH_SIZES[device.type]
+    seen = [
+        batches(own_images, own_labels, size, mean=mean, std=std, view=view, device=device)
+        for view in (views() if average_views else [None])
+    ]
+    for copies in zip(*seen, strict=True):
         # In float64, so that the sum over many batches adds no rounding of its own.
-        loss = loss + F.cross_entropy(logits.double(), targets, reduction="sum")
+        logits = torch.stack([forward(inputs).to(torch.float64, copy=True) for inputs, _ in copies]).mean(0)
+        loss = loss + F.cross_entropy(logits, copies[0][1], reduction="sum")
         predictions.append(logits.argmax(dim=1))
     predicted = workers.whole(torch.cat(predictions), len(labels)).cpu()
     workers.sum(loss)

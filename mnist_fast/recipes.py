@@ -38,6 +38,8 @@ class Recipe:
         augment: how each training image is moved: ``none``, ``shift`` or ``affine``; see
             :func:`mnist_fast.data.augmentation.draw_transforms`.
         augment_strength: how far, from 0 to 1.
+        average_views: test outputs are means over nine copies of each image, moved a little; see
+            :func:`mnist_fast.evaluation.evaluate`.
         normalize: ``dataset``: (x/255 - mean) / std with the data's numbers; ``none``: x/255.
     """
 
@@ -59,6 +61,7 @@ class Recipe:
     label_smoothing: float = 0.0
     augment: str = "none"
     augment_strength: float = 1.0
+    average_views: bool = False
     normalize: str = "dataset"
 
 
@@ -112,6 +115,7 @@ RECIPES = {
         label_smoothing=0.2,
         augment="affine",
         augment_strength=0.6,
+        average_views=True,
     ),
 }
 
@@ -135,7 +139,7 @@ class Rung:
 LADDER = {
     "fast": Rung("speedrun", RECIPES["speedrun"], "99.0%"),
     "balanced": Rung("wide", RECIPES["wide"], "99.5%"),
-    "accurate": Rung("deep", RECIPES["deep"], "99.6%"),
+    "accurate": Rung("deep", RECIPES["deep"], "99.7%"),
 }
 
 # Document 002 fine-tunes with SGD 0.001, momentum 0.9, for 10 epochs. A new head on frozen convolutions has not come

@@ -26,6 +26,7 @@ class Selection:
         dataset: where the images are.
         spec: how they are normalised.
         precision: of the forward pass.
+        average_views: as in :func:`mnist_fast.evaluation.evaluate`.
         device: where the network is.
         workers: the processes that share the work.
         patience: as in :class:`mnist_fast.config.Config`.
@@ -40,6 +41,7 @@ class Selection:
         dataset: Dataset,
         spec: NetworkSpec,
         precision: str,
+        average_views: bool,
         device: torch.device,
         workers: Workers,
         patience: int | None,
@@ -47,7 +49,7 @@ class Selection:
     ) -> None:
         self.part = "val" if len(dataset.val_labels) else "test"
         self._spec, self._precision, self._workers, self._patience = spec, precision, workers, patience
-        self._device, self._recorded = device, recorded
+        self._device, self._recorded, self._average_views = device, recorded, average_views
         self._forward: tuple[nn.Module, Predict] | None = None  # the recorded one, and of which network
         self._images = {"test": (dataset.test_images.to(device), dataset.test_labels.to(device))}
         if self.part == "val":
@@ -62,6 +64,7 @@ class Selection:
             mean=spec.mean,
             std=spec.std,
             precision=self._precision,
+            average_views=self._average_views,
             workers=self._workers,
             forward=self._recorded_forward(model),
         )

@@ -203,9 +203,13 @@ def run_evaluation(
     device: str = "auto",
     backend: str = "fused",
     precision: str = "fp32",
+    average_views: bool | None = None,
     reporter: Reporter,
 ) -> EvalSession:
-    """Evaluate a checkpoint on the test images of ``dataset``; None: of the one it was trained on, else ``auto``."""
+    """Evaluate a checkpoint on the test images of ``dataset``; None: of the one it was trained on, else ``auto``.
+
+    ``average_views``: as in :func:`mnist_fast.evaluation.evaluate`; None: as in training.
+    """
     target = resolve_device(device)
     check_precision(precision, target)
     _note_missing_kernels(backend, target, reporter)
@@ -222,7 +226,11 @@ def run_evaluation(
         )
     model = loaded.build(fused=backend == "fused").to(target)
     images, labels = data.test_images.to(target), data.test_labels.to(target)
-    evaluation = evaluate(model, images, labels, mean=spec.mean, std=spec.std, precision=precision)
+    if average_views is None:
+        average_views = loaded.details.get("config", {}).get("average_views", False)
+    evaluation = evaluate(
+        model, images, labels, mean=spec.mean, std=spec.std, precision=precision, average_views=average_views
+    )
     return EvalSession(loaded, data, evaluation, target, backend, precision)
 
 

@@ -152,7 +152,9 @@ class Trainer:
         self.recorder = recorder_for(config, device, workers)
         # A test pass is a few large batches: only on a GPU does starting its kernels take time.
         recorded = self._recorded if self.recorder is not None and device.type == "cuda" else None
-        self.selection = Selection(dataset, self.spec, config.precision, device, workers, config.patience, recorded)
+        self.selection = Selection(
+            dataset, self.spec, config.precision, config.average_views, device, workers, config.patience, recorded
+        )
         if config.patience is not None and self.selection.part == "test":
             reporter.note("--patience looks at the test images; --val-fraction 0.1 would hold others out for it")
         # Deferred losses use the optimizers' found_inf, and so does the scaling of losses.

@@ -55,6 +55,17 @@ def test_backends_agree() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_views_are_averaged_as_in_training() -> None:
+    trained = run("train", "--arch", "speedrun", *DATA, "--epochs=1", "--average-views", "--output=averaged", "--json")
+    told = json.loads(trained.stdout)["test_loss"]
+    losses = {
+        option: json.loads(run("eval", "averaged", *DATA, *option, "--json").stdout)["test_loss"]
+        for option in ((), ("--average-views",), ("--single-view",))
+    }
+    assert losses[()] == losses["--average-views",] == pytest.approx(told, rel=1e-6)
+    assert losses["--single-view",] != pytest.approx(told, rel=1e-5)
+
+
 def test_table() -> None:
     result = run("eval", "run.safetensors", *DATA)
     assert result.exit_code == 0

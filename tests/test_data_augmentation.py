@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_fast.data import batches, epoch_order, load_dataset
-from mnist_fast.data.augmentation import apply_transforms, draw_transforms
+from mnist_fast.data.augmentation import apply_transforms, draw_transforms, views
 from mnist_fast.errors import UsageError
 
 COUNT = 103
@@ -116,6 +116,26 @@ def test_affine_maps_stay_within_their_ranges(strength: float) -> None:
         assert values.max() > 0.99 * limit
         assert values.min() < -0.99 * limit
         assert values.mean().abs() < 0.05 * limit
+
+
+def test_views_are_the_picture_and_eight_near_it(images: Tensor) -> None:
+    plain, right, left, down, up, *others = (
+        apply_transforms(images, view.expand(len(images), 2, 3)) for view in views()
+    )
+    whole = images.float()
+    for moved, expected in (
+        (plain, whole),
+        (right, F.pad(whole, (0, 1))[:, :, 1:]),
+        (left, F.pad(whole, (1, 0))[:, :, :-1]),
+        (down, F.pad(whole, (0, 0, 0, 1))[:, 1:]),
+        (up, F.pad(whole, (0, 0, 1, 0))[:, :-1]),
+    ):
+        torch.testing.assert_close(moved, expected, rtol=0, atol=0.01)
+    angles = [torch.atan2(view[0, 1], view[1, 1]).item() for view in views()[5:]]
+    sizes = [1 / view[1, 1].item() for view in views()[5:]]
+    assert angles == pytest.approx([math.atan(0.1), -math.atan(0.1), 0, 0])
+    assert sizes == pytest.approx([1, 1, 0.94, 1.06])
+    assert all((other - plain).abs().max() > 1 for other in others)
 
 
 def expected_places(matrix: Tensor) -> Tensor:

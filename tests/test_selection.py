@@ -20,7 +20,7 @@ from mnist_fast.training import train
 
 def _selection(patience: int | None) -> Selection:
     spec = NetworkSpec("speedrun", 10, 0.0, 1.0)
-    return Selection(tiny_dataset(), spec, "fp32", torch.device("cpu"), ALONE, patience)
+    return Selection(tiny_dataset(), spec, "fp32", False, torch.device("cpu"), ALONE, patience)
 
 
 @pytest.mark.parametrize(

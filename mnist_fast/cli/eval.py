@@ -13,11 +13,12 @@ from mnist_fast.cli.options import COMPUTE, DATA, PRINT, options
 @click.command("eval", short_help="Evaluate a checkpoint: accuracy, precision, recall, F1, confusion matrix.")
 @click.argument("checkpoint")
 @click.option("--plots", metavar="DIR", help="Also draw scores, confusion matrix, mistakes and curves, as PNG files.")
-@options("arch", *DATA, *COMPUTE, *PRINT)
+@options("arch", *DATA, "average_views", *COMPUTE, *PRINT)
 def command(checkpoint: str, plots: str | None, as_json: bool, quiet: bool, **arguments: Any) -> None:
     """Evaluate CHECKPOINT on the test images: a file, or a run directory (its best.safetensors, else its last one).
 
-    Without --dataset: on the data it was trained on. A plain state_dict needs --arch.
+    Without --dataset: on the data it was trained on. Views are averaged where the training did so. A plain state_dict
+    needs --arch.
     """
     from mnist_fast.cli.tables import print_evaluation
     from mnist_fast.progress import Reporter

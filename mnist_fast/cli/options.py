@@ -59,6 +59,11 @@ _OPTIONS: dict[str, Decorator[Any]] = {
     "augment_strength": click.option(
         "--augment-strength", type=float, metavar="FRACTION", help="How far --augment moves them. [default: 1]"
     ),
+    "average_views": click.option(
+        "--average-views/--single-view",
+        default=None,
+        help="Average test outputs over nine copies of each image, moved a little.",
+    ),
     "epochs": click.option("--epochs", type=int, help="Passes over the training images."),
     "batch_size": click.option("--batch-size", type=int, help="Images a step."),
     "images_per_epoch": click.option(
@@ -180,7 +185,7 @@ RECIPE = [
     "label_smoothing",
 ]
 DATA = ["dataset", "data_dir", "offline"]
-TRAINING_DATA = [*DATA, "val_fraction", "augment", "augment_strength"]
+TRAINING_DATA = [*DATA, "val_fraction", "augment", "augment_strength", "average_views"]
 COMPUTE = ["device", "backend", "precision"]
 RUN = ["seed", "log_every", "save_every", "keep", "patience", "target_acc"]
 RUN += [

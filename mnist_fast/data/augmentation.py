@@ -50,6 +50,19 @@ def draw_transforms(kind: str, count: int, seed: int, epoch: int, strength: floa
     return torch.cat((linear, -linear @ shift), 2).float()
 
 
+def views() -> Tensor:
+    """Affine maps (9, 2, 3), as :func:`apply_transforms` takes them, from which a picture can be looked at again.
+
+    As it is; one pixel to each side; sheared by 0.1 to either side; 6% smaller and larger.
+    """
+    pixel = 2 / _SIZE
+    maps = torch.eye(2, 3).repeat(9, 1, 1)
+    maps[1:5, :, 2] = pixel * torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    maps[5:7, 0, 1] = torch.tensor([0.1, -0.1])
+    maps[7:9, :, :2] *= torch.tensor([1 / 0.94, 1 / 1.06])[:, None, None]
+    return maps
+
+
 def apply_transforms(images: Tensor, transforms: Tensor) -> Tensor:
     """Do with each picture what :func:`draw_transforms` drew for it; what comes in from outside is black (0).
 

@@ -54,6 +54,7 @@ def batches(
     limit: int | None = None,
     augment: str = "none",
     augment_strength: float = 1.0,
+    view: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,6 +72,8 @@ def batches(
         augment: ``"none"``, ``"shift"`` or ``"affine"``: move each image a little before it is normalised
             (:func:`~mnist_fast.data.augmentation.draw_transforms` says how far). It needs a ``seed``.
         augment_strength: from 0 to 1, how much of that.
+        view: (2, 3): with no ``seed``, an affine map that moves all images alike, one of
+            :func:`~mnist_fast.data.augmentation.views`.
         dtype: of the yielded images; the arithmetic is in float32 at least.
         device: where the batches are wanted; None for where the images are.
 
@@ -106,7 +109,10 @@ def batches(
         for first in range(start * batch_size, total * batch_size, batch_size):
             last = min(first + batch_size, count)
             if order is None:
-                batch, targets = normalize(images[first:last].to(target_device)), labels[first:last]
+                pixels, targets = images[first:last].to(target_device), labels[first:last]
+                if view is not None:
+                    pixels = apply_transforms(pixels, view.to(target_device).expand(len(pixels), 2, 3))
+                batch = normalize(pixels)
             else:
                 chosen = order[first:last]
                 targets = labels.index_select(0, chosen)
