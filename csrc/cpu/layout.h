@@ -36,7 +36,7 @@ struct WinogradTiles {
           count(ceil_div(rows, kTileRows) * across) {}
 };
 // Channels enough to pay for the transforms, and tiles that are not mostly empty.
-constexpr int64_t kWinogradChannels = 16;
+constexpr int64_t kWinogradChannels = 8;
 inline bool suits_winograd(const ConvPool& p, int64_t tile_columns) {
     const WinogradTiles tiles(p, p.out_h, tile_columns);
     return p.kh == 3 && p.kw == 3 && p.stride_h == 1 && p.stride_w == 1 && p.pool_h == p.pool_w && p.pool_h <= 2 &&
