@@ -38,8 +38,9 @@ struct Kernels {
     int64_t lanes;
     int64_t accumulators;  // vectors that input_gradient() keeps in registers
 
-    // to[j * to_stride + i] = from[i * from_stride + j]
-    void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride);
+    // to[j * to_stride + i] = from[i * from_stride + j]. to_tensor: which of the two is not scratch, in the cache.
+    void (*transpose)(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride,
+                      bool to_tensor);
 
     // Between bfloat16 in memory and what is computed with. (Nobody calls those of double.)
     void (*widen)(const bfloat16* from, int64_t count, T* to);

@@ -38,7 +38,7 @@ struct Workspace {
 void orthogonalize(const cpu::Kernels<float>& kernels, Workspace& w, int64_t steps) {
     const int64_t m = w.short_side, n = w.long_side;
     for (int64_t step = 0; step < steps; ++step) {
-        kernels.transpose(w.x, n, m, n, w.transposed, m);
+        kernels.transpose(w.x, n, m, n, w.transposed, m, false);
         kernels.multiply_add({m, m, n}, w.x, w.transposed, 1, w.gram, 0, w.gram);
         kernels.multiply_add({m, m, m}, w.gram, w.gram, kC, w.gram, kB, w.polynomial);
         kernels.multiply_add({m, n, m}, w.polynomial, w.x, 1, w.x, kA, w.next);

@@ -23,12 +23,12 @@ template <typename S, typename Staged, typename T>
 void gather_pixels(const Kernels<T>& kernels, const SampleView<const S>& s, const S* from, int64_t pixels, Staged* to) {
     if (s.sc == 1 && s.sw == s.c) return convert(kernels, from, pixels * s.c, to);
     if (s.sw == 1) {
-        if constexpr (std::is_same_v<S, T>) return kernels.transpose(from, s.sc, s.c, pixels, to, s.c);
+        if constexpr (std::is_same_v<S, T>) return kernels.transpose(from, s.sc, s.c, pixels, to, s.c, false);
         T* const planes = scratch<T>(Slot::kPlanes, 2 * s.c * pixels);
         for (int64_t c = 0; c < s.c; ++c) convert(kernels, from + c * s.sc, pixels, planes + c * pixels);
-        if constexpr (std::is_same_v<Staged, T>) return kernels.transpose(planes, pixels, s.c, pixels, to, s.c);
+        if constexpr (std::is_same_v<Staged, T>) return kernels.transpose(planes, pixels, s.c, pixels, to, s.c, false);
         T* const transposed = planes + s.c * pixels;
-        kernels.transpose(planes, pixels, s.c, pixels, transposed, s.c);
+        kernels.transpose(planes, pixels, s.c, pixels, transposed, s.c, false);
         return convert(kernels, transposed, s.c * pixels, to);
     }
     for (int64_t x = 0; x < pixels; ++x)
@@ -44,10 +44,10 @@ void scatter_pixels(const Kernels<T>& kernels, const T* from, const SampleView<S
         for (int64_t x = 0; x < pixels; ++x)
             for (int64_t c = 0; c < s.c; ++c) to[c * s.sc + x * s.sw] = static_cast<S>(from[x * s.c + c]);
     } else if constexpr (std::is_same_v<S, T>) {
-        kernels.transpose(from, s.c, pixels, s.c, to, s.sc);
+        kernels.transpose(from, s.c, pixels, s.c, to, s.sc, true);
     } else {
         T* const planes = scratch<T>(Slot::kPlanes, s.c * pixels);
-        kernels.transpose(from, s.c, pixels, s.c, planes, pixels);
+        kernels.transpose(from, s.c, pixels, s.c, planes, pixels, true);
         for (int64_t c = 0; c < s.c; ++c) convert(kernels, planes + c * pixels, pixels, to + c * s.sc);
     }
 }
