@@ -41,20 +41,28 @@ T* in_place(const SampleView<S>& sample) {
     return nullptr;
 }
 
-template <typename S, typename T = Compute<S>>
-T* pack_forward_weight(const ForwardArgs<S>& a, int64_t lanes) {
+template <typename S, typename T>
+T* pack_forward_weight(const ForwardArgs<S>& a, const Kernels<T>& kernels) {
     const ConvPool& p = a.p;
     const Strides& s = a.weight_strides;
-    T* const packed = scratch<T>(Slot::kWeight, cpu::packed_forward_size(p, lanes));
-    const int64_t channels = cpu::round_up(p.o, lanes);
+    const int64_t size = cpu::packed_forward_size(p, kernels.lanes), channels = cpu::round_up(p.o, kernels.lanes);
+    T* const packed = scratch<T>(Slot::kWeight, size);
+    if (channels != p.o) std::memset(packed, 0, static_cast<size_t>(size) * sizeof(T));
     T* to = packed;
-    for (int64_t first = 0; first < channels; first += cpu::kForwardVectors * lanes) {
-        const int64_t last = min(first + cpu::kForwardVectors * lanes, channels);
+    for (int64_t first = 0; first < channels; first += cpu::kForwardVectors * kernels.lanes) {
+        const int64_t width = min(cpu::kForwardVectors * kernels.lanes, channels - first);
+        const int64_t filters = min(width, p.o - first);
         for (int64_t ky = 0; ky < p.kh; ++ky)
-            for (int64_t kx = 0; kx < p.kw; ++kx)
+            for (int64_t kx = 0; kx < p.kw; ++kx, to += p.c * width) {
+                const S* const from = a.weight + first * s.n + ky * s.h + kx * s.w;
+                if constexpr (std::is_same_v<S, T>)
+                    if (s.c == 1) {
+                        kernels.transpose(from, s.n, filters, p.c, to, width, false);
+                        continue;
+                    }
                 for (int64_t c = 0; c < p.c; ++c)
-                    for (int64_t o = first; o < last; ++o)
-                        *to++ = o < p.o ? static_cast<T>(a.weight[o * s.n + c * s.c + ky * s.h + kx * s.w]) : T(0);
+                    for (int64_t o = 0; o < filters; ++o) to[c * width + o] = static_cast<T>(from[o * s.n + c * s.c]);
+            }
     }
     return packed;
 }
@@ -73,15 +81,32 @@ T* pack_weight_rows(const BackwardArgs<S>& a, int64_t lanes, int64_t accumulator
         const int64_t q = cpu::field_element(p, lanes, place(i));
         origin[i] = q < p.run() ? q % p.c * s.c + q / p.c * s.w : kNowhere;
     }
+    const auto are_neighbours = [&](const int64_t* of) {
+        for (int64_t i = 0; i < lanes; ++i)
+            if (of[0] == kNowhere || of[i] != of[0] + i) return false;
+        return true;
+    };
     T* const packed = scratch<T>(Slot::kWeight, cpu::packed_rows_size(p, lanes));
     T* to = packed;
     for (int64_t first = 0; first < p.o; first += cpu::kFilterGroup) {
         const int64_t last = min(first + cpu::kFilterGroup, p.o);
         cpu::for_each_row_block(p, last - first, lanes, accumulators, sizeof(T), [&](const cpu::RowBlock& block) {
-            for (int64_t o = first; o < last; ++o)
-                for (int64_t ky = block.row; ky < block.row + block.rows; ++ky)
-                    for (int64_t i = block.vector * lanes; i < (block.vector + block.vectors) * lanes; ++i)
-                        *to++ = origin[i] == kNowhere ? T{} : static_cast<T>(a.weight[o * s.n + ky * s.h + origin[i]]);
+            const int64_t size = block.rows * block.vectors * lanes;  // of a filter
+            for (int64_t v = 0; v < block.vectors; ++v) {
+                const int64_t* const of = origin + (block.vector + v) * lanes;
+                const bool neighbours = std::is_same_v<S, T> && are_neighbours(of);
+                for (int64_t o = first; o < last; ++o)
+                    for (int64_t row = 0; row < block.rows; ++row) {
+                        const S* const from = a.weight + o * s.n + (block.row + row) * s.h;
+                        T* const vector = to + (o - first) * size + (row * block.vectors + v) * lanes;
+                        if (neighbours)
+                            std::memcpy(vector, from + of[0], static_cast<size_t>(lanes) * sizeof(T));
+                        else
+                            for (int64_t i = 0; i < lanes; ++i)
+                                vector[i] = of[i] == kNowhere ? T{} : static_cast<T>(from[of[i]]);
+                    }
+            }
+            to += (last - first) * size;
         });
     }
     return packed;
@@ -98,7 +123,7 @@ const cpu::WinogradKernels<S, T>& winograd_kernels(const Kernels<T>& kernels) {
 template <typename S, typename T>
 void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
     const ConvPool& p = a.p;
-    const T* const weight = pack_forward_weight(a, kernels.lanes);
+    const T* const weight = pack_forward_weight(a, kernels);
     const int64_t channels = cpu::round_up(p.o, kernels.lanes);
     T* const bias = scratch<T>(Slot::kPartial, channels);
     for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? static_cast<T>(a.bias[o]) : T(0);
@@ -305,10 +330,13 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
     const bool together = parameters && parts.blocks == 1;
     if (parameters) {
         T* const partials = scratch<T>(Slot::kPartial, parts.chunks * parts.partial_size);
-        std::memset(partials, 0, static_cast<size_t>(parts.chunks * parts.partial_size) * sizeof(T));
+        const size_t partial_bytes = static_cast<size_t>(parts.partial_size) * sizeof(T);
+        if (parts.blocks > 1) std::memset(partials, 0, static_cast<size_t>(parts.chunks) * partial_bytes);
         auto piece = [&](int64_t index) {
             const int64_t chunk = index / parts.blocks, o_begin = index % parts.blocks * parts.block;
             T* const weight_partial = partials + chunk * parts.partial_size;
+            // By the thread that needs it in its cache.
+            if (parts.blocks == 1) std::memset(weight_partial, 0, partial_bytes);
             for (int64_t n = p.n * chunk / parts.chunks; n < p.n * (chunk + 1) / parts.chunks; ++n) {
                 const Winners<T> winners = sample.stage_winners(n);
                 sample.add_parameters(n, o_begin, min(o_begin + parts.block, p.o), winners, weight_partial,
