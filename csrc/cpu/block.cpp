@@ -260,7 +260,6 @@ struct SampleGradients {
         const bool unpadded = p.pad_h == 0 && p.pad_w == 0;
         T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
         T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
-        std::memset(sum, 0, static_cast<size_t>(size) * sizeof(T));
         if constexpr (std::is_same_v<S, bfloat16>)
             if (pairs) pairs->input_gradient(p, static_cast<const S*>(weight_rows), winners.grad, winners.code, sum);
         if (!pairs) kernels.input_gradient(p, static_cast<const T*>(weight_rows), winners.grad, winners.code, sum);

@@ -71,7 +71,7 @@ struct Kernels {
     void (*bias_gradient)(const ConvPool& p, int64_t o_begin, int64_t o_end, const T* grad_output, const uint8_t* code,
                           T* partial);
 
-    // Adds the sample's input gradient to grad_input[padded_h][padded_w][c]. weight: of each group of kFilterGroup
+    // Writes the sample's input gradient, grad_input[padded_h][padded_w][c]. weight: of each group of kFilterGroup
     // filters in turn as for_each_row_block() says.
     void (*input_gradient)(const ConvPool& p, const T* weight, const T* grad_output, const uint8_t* code,
                            T* grad_input);

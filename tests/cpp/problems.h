@@ -108,7 +108,7 @@ inline ConvPoolSizes lopsided_sizes() {
 // Where random sizes seldom get.
 inline ConvPoolSizes rare_sizes() {
     const bool relu = draw(0, 1) == 1;
-    switch (draw(0, 8)) {
+    switch (draw(0, 10)) {
         // Strips that have more rows in bfloat16 than in float, and fill their lists.
         case 0: return {8, 32, 3, 147, 26, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, relu};
         // A row with more windows than are listed together.
@@ -124,6 +124,13 @@ inline ConvPoolSizes rare_sizes() {
         case 7: return {16, 1, 9, draw(93, 98), draw(1, 5), 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, relu};
         // Windows side by side, of rows that lie apart.
         case 8: return {2, one_of({16, 32}), 11, 7, 8, 3, 3, 2, 1, 1, 1, 2, 2, 2, 2, relu};
+        // Windows side by side, whose rows overlap, lie apart, or leave rows over; several groups of filters.
+        case 9:
+        case 10: {
+            const int64_t pool = draw(1, 2), o = one_of({3, 8, 66});
+            return {1, 16,         draw(7, 16), draw(4, 8), o,    3,          3,    draw(1, 2),
+                    1, draw(0, 1), draw(0, 1),  draw(1, 3), pool, draw(1, 5), pool, relu};
+        }
         // Samples that end in the middle of a vector.
         case 4: return {3, 7, 9, 9, 8, 3, 3, 1, 1, 0, 0, 1, 1, 1, 1, relu};
         // Rows of three vectors, for vectors over windows, and more channels than a block of weights has.
