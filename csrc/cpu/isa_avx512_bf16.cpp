@@ -12,6 +12,7 @@ namespace mnist_fast::cpu {
 namespace {
 
 #include "cpu/vector.inc"
+#include "cpu/pooling.inc"
 #include "cpu/forward.inc"
 #include "cpu/planar.inc"
 #include "cpu/weight_gradient.inc"
