@@ -152,7 +152,7 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         const auto by_winograd = [&] {
             const S* const x = cpu::stage_input<S>(kernels, p, sample, first * row_step, input_rows, true, 0);
             const int64_t size = cpu::winograd_input_size(p, kernels.lanes, fast.tile_columns, fast.tiles);
-            return fast.forward(p, rows, x, filter, bias, scratch<T>(Slot::kArranged, size), staged, code);
+            return fast.forward(p, rows, x, filter, bias, scratch<T>(Slot::kArranged, size), staged, code, y.data);
         };
         if (!filter || !by_winograd()) {
             const T* const x = cpu::stage_input<T>(kernels, p, sample, first * row_step, input_rows, true, 0);

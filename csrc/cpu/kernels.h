@@ -27,10 +27,11 @@ struct WinogradKernels {
     // direct: packed for Kernels::forward().
     void (*filter)(const ConvPool& p, const T* direct, T* packed);
 
-    // As Kernels::forward(), with filter()'s weights. arranged: scratch of winograd_input_size(). False: some result is
-    // not finite, and Kernels::forward() has to do it again.
+    // As Kernels::forward(), with filter()'s weights. arranged: scratch of winograd_input_size(). destination: where y
+    // goes in the end, as many elements, which are asked for meanwhile. False: some result is not finite, and
+    // Kernels::forward() has to do it again.
     bool (*forward)(const ConvPool& p, int64_t rows, const S* x, const T* weight, const T* bias, T* arranged, T* y,
-                    uint8_t* code);
+                    uint8_t* code, const S* destination);
 };
 
 template <typename T>
