@@ -43,7 +43,7 @@ FAULTS = (
     Fault("padding-holds-what-was-there", "cpu/muon.cpp",
           "std::memset(x, 0, sizeof(float) * matrix);", ";",
           "the zeros beyond the matrix are not written"),
-    # --- forward.inc
+    # --- forward.inc, pooling.inc
     Fault("tie-to-the-last", "cpu/pooling.inc",
           "(value > best) | (value != value)", "(value >= best) | (value != value)",
           "the last of equal values wins"),
