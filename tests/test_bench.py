@@ -292,18 +292,29 @@ class TestTiming:
         clock = FakeClock({"a": 1.0, "b": 2.0, "c": 3.0})
         samples = interleave(named_calls("abc"), clock, budget=0, at_least=6)
         rounds = clock.order[3:]  # the first three calibrated
-        assert ["".join(rounds[i : i + 3]) for i in range(0, 18, 3)] == ["abc", "bca", "cab"] * 2
+        assert ["".join(rounds[i : i + 6]) for i in range(0, 36, 6)] == ["aabbcc", "bbccaa", "ccaabb"] * 2
         assert samples == {"a": [1.0] * 6, "b": [2.0] * 6, "c": [3.0] * 6}
+
+    def test_the_call_ahead_of_a_sample_is_no_part_of_it(self) -> None:
+        calls: list[int] = []
+
+        def clock(call: Callable[[], object], number: int) -> float:
+            calls.append(number)
+            return 0.002 * number + (0.5 if number == 1 else 0)  # the caches are another mode's
+
+        samples = interleave(named_calls("a"), clock, budget=0, at_least=2, numbers={"a": 5})
+        assert calls == [1, 5, 1, 5]
+        assert samples["a"] == [pytest.approx(0.002)] * 2
 
     def test_short_calls_are_repeated_within_a_sample(self) -> None:
         clock = FakeClock({"a": timing.SAMPLE_SECONDS / 10.5, "b": 1.0})
         samples = interleave(named_calls("ab"), clock, budget=0, at_least=1)
-        assert clock.numbers[2:] == [11, 1]
+        assert clock.numbers[2:] == [1, 11, 1, 1]
         assert samples["a"] == [pytest.approx(timing.SAMPLE_SECONDS / 10.5)]
 
     def test_budget_counts_all_modes_and_has_a_least_and_a_most_number_of_rounds(self) -> None:
         costs = {"a": 0.25, "b": 0.75}
-        assert len(interleave(named_calls("ab"), FakeClock(costs), budget=9.5)["a"]) == 10
+        assert len(interleave(named_calls("ab"), FakeClock(costs), budget=19.5)["a"]) == 10
         assert len(interleave(named_calls("ab"), FakeClock(costs), budget=0.1)["a"]) == timing.MIN_ROUNDS
         tiny = FakeClock({"a": timing.SAMPLE_SECONDS})
         assert len(interleave(named_calls("a"), tiny, budget=1e9)["a"]) == timing.MAX_ROUNDS
@@ -316,7 +327,7 @@ class TestTiming:
             return 1.0
 
         interleave(named_calls("a"), clock, budget=0, at_least=2)
-        assert seen[1:] == [False, False]
+        assert seen[1:] == [False] * 4
         assert gc.isenabled()
 
     def test_statistics(self) -> None:

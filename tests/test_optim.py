@@ -37,16 +37,20 @@ def _reference_direction(gradient: Tensor) -> Tensor:
 SHAPES = [(8, 1, 5, 5), (32, 8, 3, 3), (30, 1, 3, 3), (17, 2, 5, 5), (4, 4), (1, 6), (6, 1), (1, 1), (96, 16, 3, 3)]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "memory_format"),
+    [(shape, torch.contiguous_format) for shape in SHAPES]
+    + [(shape, torch.channels_last) for shape in SHAPES if len(shape) == 4],
+)
 @pytest.mark.parametrize("way", [*ISAS, "torch"])
-def test_muon_is_its_formula(shape: tuple[int, ...], way: str) -> None:
-    parameter = nn.Parameter(torch.randn(shape))
+def test_muon_is_its_formula(shape: tuple[int, ...], memory_format: torch.memory_format, way: str) -> None:
+    parameter = nn.Parameter(torch.randn(shape).to(memory_format=memory_format))
     expected, buffer = parameter.detach().double(), torch.zeros(shape, dtype=torch.float64)
     optimizer = Muon([parameter], LR, MOMENTUM, DECAY, STEPS, fused=None if way in ISAS else False)
     columns = parameter[0].numel()
     for _ in range(3):
         gradient = torch.randn(shape)
-        parameter.grad = gradient.clone()
+        parameter.grad = gradient.clone(memory_format=memory_format)
         with isa(way) if way in ISAS else nullcontext():
             optimizer.step()
         buffer = MOMENTUM * buffer + gradient
@@ -64,7 +68,12 @@ def test_one_operator_updates_small_dense_filters() -> None:
     assert not covered(torch.zeros(128, 64, 3, 3))
     assert not covered(torch.zeros(0, 4))
     assert not covered(torch.zeros(8, 4, dtype=torch.float64))
-    assert not covered(torch.zeros(8, 4, 3, 3).to(memory_format=torch.channels_last))
+    filters = torch.zeros(8, 4, 3, 3)
+    channels_last = filters.to(memory_format=torch.channels_last)
+    assert covered(channels_last)
+    assert not _is_covered(filters, channels_last, filters)
+    assert not _is_covered(channels_last, channels_last, filters)
+    assert not covered(filters.transpose(2, 3))
 
 
 def test_orthogonalize_brings_singular_values_near_one() -> None:

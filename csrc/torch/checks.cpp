@@ -53,4 +53,14 @@ bool is_channels_last(const Tensor& tensor) {
     return true;
 }
 
+bool is_dense_channels_last(const Tensor& tensor) {
+    if (tensor.dim() != 4) return false;
+    int64_t dense = 1;
+    for (int64_t d : {1, 3, 2, 0}) {
+        if (tensor.size(d) != 1 && tensor.stride(d) != dense) return false;
+        dense *= tensor.size(d);
+    }
+    return true;
+}
+
 }  // namespace mnist_fast

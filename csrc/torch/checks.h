@@ -26,5 +26,7 @@ Strides strides_of(const Tensor& tensor);
 
 // The memory format torch would suggest for a 4-D tensor: do its strides order the dimensions n, h, w, c?
 bool is_channels_last(const Tensor& tensor);
+// Whether it is 4-D and lies that way without gaps.
+bool is_dense_channels_last(const Tensor& tensor);
 
 }  // namespace mnist_fast

@@ -113,12 +113,19 @@ std::tuple<Tensor, Tensor> cross_entropy_cpu(const Tensor& logits, const Tensor&
     return {loss, gradient};
 }
 
+// The order of a row's elements is nothing to Muon, as long as it is the same in all three.
 void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, const Tensor& rate, double momentum,
               double weight_decay, int64_t steps) {
-    for (const Tensor* const tensor : std::initializer_list<const Tensor*>{&parameter, &momentum_buffer, &gradient})
-        STD_TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == ScalarType::Float && tensor->is_contiguous() &&
+    bool contiguous = true, channels_last = true;
+    for (const Tensor* const tensor : std::initializer_list<const Tensor*>{&parameter, &momentum_buffer, &gradient}) {
+        STD_TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == ScalarType::Float &&
                             tensor->numel() == parameter.numel(),
-                        "the parameter, its momentum and its gradient are not float32, contiguous and of one size");
+                        "the parameter, its momentum and its gradient are not float32 and of one size");
+        contiguous = contiguous && tensor->is_contiguous();
+        channels_last = channels_last && is_dense_channels_last(*tensor);
+    }
+    STD_TORCH_CHECK(contiguous || channels_last,
+                    "the parameter, its momentum and its gradient are neither all contiguous nor all channels_last");
     STD_TORCH_CHECK(parameter.dim() >= 2 && parameter.numel() > 0, "the parameter is not a matrix");
     STD_TORCH_CHECK(rate.is_cpu() && rate.scalar_type() == ScalarType::Double && rate.numel() == 1,
                     "the rate is not one float64");

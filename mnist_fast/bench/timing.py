@@ -1,8 +1,8 @@
 """Interleaved timing and its statistics.
 
 ``torch.utils.benchmark.Timer`` measures one statement at a time, and warms it up with two or more calls before every
-sample: interleaved sampling would spend most of its time there. So the clock is read here: ``perf_counter`` on CPUs,
-where an operator returns when its result is there, and events on GPUs, where it does not.
+sample: interleaved sampling would spend most of its time there, where one call is enough. So the clock is read here:
+``perf_counter`` on CPUs, where an operator returns when its result is there, and events on GPUs, where it does not.
 """
 
 from __future__ import annotations
@@ -98,10 +98,13 @@ def interleave(
     In a round each one runs once; the next round starts with the next one. So a change of clock frequency or a
     neighbour's load meets all of them alike, and each follows each start of a round equally often.
 
+    Ahead of a sample comes one call that is no part of it: it finds the caches full of what the call before worked on,
+    where whoever trains a network finds that network's own.
+
     Args:
         calls: by name, warmed up.
         clock: measures a number of calls.
-        budget: seconds of measuring after which no new round starts.
+        budget: seconds of measuring, calls ahead of samples included, after which no new round starts.
         at_least, at_most: rounds to run, whatever they cost.
         turns: of :func:`in_turns`, going on where earlier rounds ended.
         numbers: calls in a sample, by name; without them they are found out.
@@ -116,9 +119,10 @@ def interleave(
     try:
         while done < at_least or (spent < budget and done < at_most):
             for name in next(turns):
+                ahead = clock(calls[name], 1)
                 seconds = clock(calls[name], numbers[name])
                 samples[name].append(seconds / numbers[name])
-                spent += seconds
+                spent += ahead + seconds
             done += 1
     finally:
         if collects_garbage:

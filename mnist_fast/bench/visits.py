@@ -53,9 +53,6 @@ class Visits:
             for call in calls.values():
                 timing.warm_up(call)
             self._numbers = {name: timing.calls_per_sample(call, clock) for name, call in calls.items()}
-        else:
-            for call in calls.values():
-                counted(call, 1)  # on the budget, so that visits cost nothing
         least = self.rounds(number)
         most = least if self._repeats else max(least, timing.MAX_ROUNDS // VISITS)
         # What earlier visits took too long, their last round not being broken off, this one has less.

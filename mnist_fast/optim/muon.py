@@ -152,9 +152,15 @@ def _is_covered(parameter: Tensor, gradient: Tensor, buffer: Tensor) -> bool:
         library.missing is None
         and library.backend != "stock"
         and 0 < square * (2 * max(rows, columns) + min(rows, columns)) <= _MAX_MULTIPLICATIONS
-        and all(
-            tensor.is_cpu and tensor.dtype is torch.float32 and tensor.is_contiguous()
-            for tensor in (parameter, gradient, buffer)
-        )
+        and all(tensor.is_cpu and tensor.dtype is torch.float32 for tensor in (parameter, gradient, buffer))
+        and any(_are_dense(memory_format, parameter, gradient, buffer) for memory_format in _memory_formats(parameter))
         and not observed(parameter, gradient, buffer)
     )
+
+
+def _memory_formats(parameter: Tensor) -> tuple[torch.memory_format, ...]:
+    return (torch.contiguous_format, torch.channels_last) if parameter.ndim == 4 else (torch.contiguous_format,)
+
+
+def _are_dense(memory_format: torch.memory_format, *tensors: Tensor) -> bool:
+    return all(tensor.is_contiguous(memory_format=memory_format) for tensor in tensors)
