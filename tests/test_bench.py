@@ -587,21 +587,25 @@ class TestNoise:
         assert noise.notes(machine, rows[:1]) == []
         (line,) = noise.notes(machine, [{"ratio_vs_best_stock": 2.0, "ratio_low": 0.01, "ratio_high": 400.0}])
         assert "(the worst by >100%)" in line
+        (line,) = noise.notes(machine | {"crowded_fraction": 0.3}, [])
+        assert line.startswith("in 30% of the rounds the threads had less than a core each")
         (line,) = noise.notes(machine | {"waited_fraction": 0.3}, [])
         assert line.startswith("for 30% of the timed seconds others had this process's processor")
         (line,) = noise.notes(machine | {"waited_fraction": None, "load_average": 3}, [])
         assert "load average 3" in line
 
     def test_waiting_for_a_processor_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        wall, running = iter((10.0, 14.0, 20.0, 26.0)), iter((1.0, 4.0, 4.0, 8.5))
+        wall, running = iter((10.0, 14.0, 20.0, 29.0)), iter((1.0, 4.0, 4.0, 8.5))
         monkeypatch.setattr(time, "perf_counter", lambda: next(wall))
         monkeypatch.setattr(time, "thread_time", lambda: next(running))
         waiting = noise.Waiting()
         assert waiting.fraction(CPU) is None
-        for _ in range(2):
-            with waiting.watched():
-                pass
-        assert waiting.fraction(CPU) == 0.25  # 7.5 of 10 seconds
+        slept = iter((0.0, 3.0))
+        with waiting.watched():
+            pass
+        with waiting.watched(lambda: next(slept)):
+            pass
+        assert waiting.fraction(CPU) == 0.25  # 7.5 of 10 seconds, and 3 that it slept by itself
         assert waiting.fraction(torch.device("cuda")) is None
 
 
@@ -625,6 +629,7 @@ class TestScaling:
         ]
         assert report.environment["threads"] == 2
         assert 0 <= report.environment["waited_fraction"] < 1
+        assert 0 <= report.environment["crowded_fraction"] <= 1
 
     def test_the_overhead_case_is_tiny_and_its_modes_agree(self) -> None:
         (case,) = build_overhead_cases(device=CPU)

@@ -67,7 +67,7 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], best: 
 def _machine(report: Report) -> dict[str, str]:
     machine = report["environment"]
     kernels = machine["backend"]["cuda" if machine["gpu"] else "cpu"]
-    waited = machine.get("waited_fraction")
+    waited, crowded = machine.get("waited_fraction"), machine.get("crowded_fraction")
     return {
         "Processor": f"{machine['cpu']}, {machine['cores']} cores available",
         **({"GPU": machine["gpu"]} if machine["gpu"] else {}),
@@ -75,7 +75,8 @@ def _machine(report: Report) -> dict[str, str]:
         "Threads": str(machine["threads"]),
         "Kernels": kernels["isa"] or "CUDA" if kernels["available"] else f"stock operators: {kernels['reason']}",
         "Load": f"{machine['load_average']} in the minute before"
-        + ("" if waited is None else f"; did not run for {waited:.1%} of the timed seconds"),
+        + ("" if waited is None else f"; did not run for {waited:.1%} of the timed seconds")
+        + ("" if crowded is None else f"; less than a core for each thread in {crowded:.1%} of the rounds"),
         "Software": f"mnist_fast {machine['mnist_fast']}, torch {machine['torch']}, Python {machine['python']}",
         "System": machine["os"],
         "Date": machine["date"],

@@ -14,10 +14,11 @@ from mnist_fast.bench.agreement import Oracle
 from mnist_fast.bench.cases import Case, build_cases, build_overhead_cases
 from mnist_fast.bench.command import command_line
 from mnist_fast.bench.config import MODES, BenchConfig
+from mnist_fast.bench.crowd import Crowd
 from mnist_fast.bench.environment import environment
 from mnist_fast.bench.memory import peak_bytes
 from mnist_fast.bench.modes import Subject, build_subject
-from mnist_fast.bench.noise import Waiting, narrow
+from mnist_fast.bench.noise import Waiting, crowded_fraction, narrow
 from mnist_fast.bench.rows import Row, timing_columns
 from mnist_fast.bench.settings import torch_settings
 from mnist_fast.bench.timing import clock_for
@@ -31,8 +32,9 @@ class BenchReport:
     """What a benchmark found.
 
     Args:
-        environment: of :func:`mnist_fast.bench.environment.environment`, and ``waited_fraction``, the share of the
-            timed seconds in which others had this process's processor (None on a GPU).
+        environment: of :func:`mnist_fast.bench.environment.environment`; ``waited_fraction``, the share of the timed
+            seconds in which others had this process's processor; and ``crowded_fraction``, the share of the rounds in
+            which threads had less than a core each (both None on a GPU).
         results: one row for each case, pass and mode: ``arch layer mode pass batch_size precision device threads
             median_ms p5_ms p95_ms repeats images_per_second ratio_vs_best_stock ratio_low ratio_high peak_bytes``. The
             ratio is the lowest median of the stock modes over this one's, so above 1 is faster than stock; between
@@ -71,20 +73,23 @@ def run_bench(config: BenchConfig, progress: Callable[[str], None] = lambda _: N
     check_precision(config.precision, device)
     report = BenchReport(environment(device), reproduce=command_line("bench", config))
     report.environment["threads"] = max(config.threads, default=torch.get_num_threads())
-    waiting = Waiting()
+    waiting, crowds = Waiting(), []
     compiled = any(MODES[mode].compiled for mode in config.modes)
     for threads in config.threads or (None,):
         with torch_settings(device, threads, compiled=compiled):
             comparisons: list[_Comparison] = []
+            crowd = Crowd() if device.type == "cpu" else None
+            crowds.append(crowd)
             for what, cases in _cases(config, device):
                 progress(f"{what}: checking that the modes agree")
                 for case in cases:
                     comparisons += _comparisons(case, config, report)
             for number in range(VISITS):
                 for comparison in comparisons:
-                    comparison.visit(number, waiting, progress)
+                    comparison.visit(number, waiting, crowd, progress)
             report.results += [row for comparison in comparisons for row in comparison.rows(config)]
     report.environment["waited_fraction"] = waiting.fraction(device)
+    report.environment["crowded_fraction"] = crowded_fraction(crowds)
     if not report.results:
         reasons = "; ".join(f"mode {mode}: {reason}" for mode, reason in report.unavailable.items())
         raise MnistFastError(f"nothing could be measured: {reasons}")
@@ -118,7 +123,7 @@ class _Comparison:
         self._peaks: dict[str, int] = {}
         self._looks = config.repeats is None
 
-    def visit(self, number: int, waiting: Waiting, progress: Callable[[str], None]) -> None:
+    def visit(self, number: int, waiting: Waiting, crowd: Crowd | None, progress: Callable[[str], None]) -> None:
         """Measure for the share of the budget that is due by now, unless the ratios are known."""
         case, device = self._case, self._case.input.device
         known = self._looks and number >= FIRST_LOOK and narrow(self._visits.samples, self._stock)
@@ -128,8 +133,8 @@ class _Comparison:
         for subject in self._subjects:
             subject.move()
         calls = {subject.mode: passes.prepare(self._name, subject, case.arch) for subject in self._subjects}
-        with waiting.watched():
-            self._visits.visit(number, calls, clock_for(device))
+        with waiting.watched(lambda: crowd.slept if crowd else 0.0):
+            self._visits.visit(number, calls, clock_for(device), crowd)
         for subject in self._subjects:
             subject.clear_gradients()
             if number == 0:

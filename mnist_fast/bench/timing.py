@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mnist_fast.bench.crowd import Crowd
+
 Call = Callable[[], object]
 Clock = Callable[[Call, int], float]  # (call, number) -> seconds that `number` calls took together
 
@@ -92,6 +94,7 @@ def interleave(
     at_most: int = MAX_ROUNDS,
     turns: Iterator[list[str]] | None = None,
     numbers: Mapping[str, int] | None = None,
+    crowd: Crowd | None = None,
 ) -> dict[str, list[float]]:
     """Seconds per call of each of ``calls``, one sample a round.
 
@@ -108,6 +111,7 @@ def interleave(
         at_least, at_most: rounds to run, whatever they cost.
         turns: of :func:`in_turns`, going on where earlier rounds ended.
         numbers: calls in a sample, by name; without them they are found out.
+        crowd: rounds wait until it is gone, and those that it spoils are left out, for all of ``calls`` alike.
     """
     names = list(calls)
     turns = turns or in_turns(names)
@@ -118,11 +122,19 @@ def interleave(
     gc.disable()  # as timeit does: whoever happens to trigger a collection would pay for the garbage of all
     try:
         while done < at_least or (spent < budget and done < at_most):
+            if crowd is not None:
+                crowd.wait()
+            taken: dict[str, float] = {}
+            seconds = 0.0
             for name in next(turns):
-                ahead = clock(calls[name], 1)
-                seconds = clock(calls[name], numbers[name])
-                samples[name].append(seconds / numbers[name])
-                spent += ahead + seconds
+                seconds += clock(calls[name], 1)
+                taken[name] = clock(calls[name], numbers[name])
+            seconds += sum(taken.values())
+            if crowd is not None and crowd.spoils(seconds):
+                continue
+            for name, each in taken.items():
+                samples[name].append(each / numbers[name])
+            spent += seconds
             done += 1
     finally:
         if collects_garbage:

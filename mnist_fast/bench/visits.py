@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from mnist_fast.bench import timing
+from mnist_fast.bench.crowd import Crowd
 from mnist_fast.bench.timing import Call, Clock
 
 VISITS = 6
@@ -41,14 +42,8 @@ class Visits:
         total = self._repeats or timing.MIN_ROUNDS
         return _share(total, number + 1) - _share(total, number)
 
-    def visit(self, number: int, calls: dict[str, Call], clock: Clock) -> None:
+    def visit(self, number: int, calls: dict[str, Call], clock: Clock, crowd: Crowd | None = None) -> None:
         """Take the samples of the visit with this number. ``calls`` may be others at each visit; they are warmed up."""
-
-        def counted(call: Call, times: int) -> float:
-            seconds = clock(call, times)
-            self._spent += seconds
-            return seconds
-
         if number == 0:
             for call in calls.values():
                 timing.warm_up(call)
@@ -58,10 +53,18 @@ class Visits:
         # What earlier visits took too long, their last round not being broken off, this one has less.
         budget = self._budget * (number + 1) / VISITS - self._spent
         measured = timing.interleave(
-            calls, counted, budget=budget, at_least=least, at_most=most, turns=self._turns, numbers=self._numbers
+            calls,
+            clock,
+            budget=budget,
+            at_least=least,
+            at_most=most,
+            turns=self._turns,
+            numbers=self._numbers,
+            crowd=crowd,
         )
         for name, samples in measured.items():
             self.samples[name].append(samples)
+            self._spent += sum(samples) * (self._numbers[name] + 1)  # and the calls ahead of them
 
 
 def _share(total: int, visits: int) -> int:
