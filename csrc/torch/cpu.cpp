@@ -4,9 +4,11 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <atomic>
 #include <initializer_list>
 #include <tuple>
+#include <vector>
 
 #include "core/block.h"
 #include "core/cross_entropy.h"
@@ -18,12 +20,30 @@
 namespace mnist_fast {
 namespace {
 
-// torch's own pool. Its threads take piece after piece until none is left: with shares of equal size, all would wait
-// for the one that something else has slowed down.
+// The pieces that a thread takes first.
+struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+};
+
+// torch's own pool. Each of its threads has the same pieces, most often the same samples, in every call: what it wrote
+// in one layer, it finds in its own cache in the next. Then it helps the others: with equal shares alone, all would
+// wait for the one that something else has slowed down.
 const Parallel kTorchThreads{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
-    std::atomic<int64_t> next{0};
-    torch::stable::parallel_for(0, count, 1, [&](int64_t, int64_t) {
-        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(context, i, i + 1);
+    const int64_t threads = std::min<int64_t>(count, torch::stable::get_num_threads());
+    std::vector<Share> shares(static_cast<size_t>(threads));
+    for (int64_t thread = 0; thread < threads; ++thread) {
+        shares[thread].next = count * thread / threads;
+        shares[thread].end = count * (thread + 1) / threads;
+    }
+    torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t thread = begin; thread < end; ++thread)
+            for (int64_t other = 0; other < threads; ++other) {
+                Share& share = shares[(thread + other) % threads];
+                for (int64_t i; share.next.load(std::memory_order_relaxed) < share.end &&
+                                (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+                    body(context, i, i + 1);
+            }
     });
 }};
 
@@ -118,9 +138,9 @@ void muon_cpu(Tensor parameter, Tensor momentum_buffer, const Tensor& gradient, 
               double weight_decay, int64_t steps) {
     bool contiguous = true, channels_last = true;
     for (const Tensor* const tensor : std::initializer_list<const Tensor*>{&parameter, &momentum_buffer, &gradient}) {
-        STD_TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == ScalarType::Float &&
-                            tensor->numel() == parameter.numel(),
-                        "the parameter, its momentum and its gradient are not float32 and of one size");
+        STD_TORCH_CHECK(
+            tensor->is_cpu() && tensor->scalar_type() == ScalarType::Float && tensor->numel() == parameter.numel(),
+            "the parameter, its momentum and its gradient are not float32 and of one size");
         contiguous = contiguous && tensor->is_contiguous();
         channels_last = channels_last && is_dense_channels_last(*tensor);
     }
