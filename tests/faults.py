@@ -422,6 +422,9 @@ FAULTS = (
           "Slot::kGradOutput", "Slot::kInput",
           "the input overwrites the gradient"),
     # --- block.cpp
+    Fault("filters-of-the-call-before", "cpu/block.cpp",
+          "number != number_", "number == 0",
+          "what a thread prepared for one call is taken for the next one's"),
     Fault("sums-not-zeroed", "cpu/block.cpp",
           "if (parts.blocks == 1) std::memset(weight_partial, 0, partial_bytes);", ";",
           "they go on from the call before"),

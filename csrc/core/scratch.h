@@ -16,6 +16,7 @@ enum class Slot {
     kListGrad,
     kWeight,
     kFilter,
+    kBias,
     kArranged,
     kPlanes,
     kPartial,

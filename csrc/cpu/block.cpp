@@ -1,6 +1,7 @@
 // Splits a batch into independent pieces of work and brings each sample to the kernels of the active instruction set.
 #include "core/block.h"
 
+#include <atomic>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -40,6 +41,27 @@ T* in_place(const SampleView<S>& sample) {
         if (sample.is_dense_channels_last()) return sample.data;
     return nullptr;
 }
+
+// One call of an operator, for what each thread that takes part prepares for itself: all others would wait while one
+// does it for them, and then fetch it from that one's cache.
+class Call {
+  public:
+    // What make() gave this thread in this call, in memory that the thread keeps. Each `Make` has one such result.
+    template <typename Make>
+    auto once_per_thread(const Make& make) const {
+        thread_local uint64_t number = 0;
+        thread_local decltype(make()) made{};
+        if (number != number_) {
+            made = make();
+            number = number_;
+        }
+        return made;
+    }
+
+  private:
+    static inline std::atomic<uint64_t> last_{0};
+    const uint64_t number_ = ++last_;
+};
 
 template <typename S, typename T>
 T* pack_forward_weight(const ForwardArgs<S>& a, const Kernels<T>& kernels) {
@@ -120,19 +142,33 @@ const cpu::WinogradKernels<S, T>& winograd_kernels(const Kernels<T>& kernels) {
         return kernels.winograd_of_bfloat16;
 }
 
+// The operands that all samples share, as the kernels take them.
+template <typename T>
+struct Filters {
+    const T* weight;
+    const T* bias;
+    const T* winograd;  // null where the direct kernel is to be used
+};
+
 template <typename S, typename T>
-void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+Filters<T> prepare_filters(const ForwardArgs<S>& a, const Kernels<T>& kernels) {
     const ConvPool& p = a.p;
     const T* const weight = pack_forward_weight(a, kernels);
     const int64_t channels = cpu::round_up(p.o, kernels.lanes);
-    T* const bias = scratch<T>(Slot::kPartial, channels);
+    T* const bias = scratch<T>(Slot::kBias, channels);
     for (int64_t o = 0; o < channels; ++o) bias[o] = a.bias && o < p.o ? static_cast<T>(a.bias[o]) : T(0);
-    T* filter = nullptr;
     const cpu::WinogradKernels<S, T>& fast = winograd_kernels<S>(kernels);
-    if (winograd() && cpu::suits_winograd(p, fast.tile_columns)) {
-        filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes, fast.tile_columns));
-        fast.filter(p, weight, filter);
-    }
+    if (!winograd() || !cpu::suits_winograd(p, fast.tile_columns)) return {weight, bias, nullptr};
+    T* const filter = scratch<T>(Slot::kFilter, cpu::winograd_filter_size(p, kernels.lanes, fast.tile_columns));
+    fast.filter(p, weight, filter);
+    return {weight, bias, filter};
+}
+
+template <typename S, typename T>
+void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Parallel& parallel) {
+    const ConvPool& p = a.p;
+    const cpu::WinogradKernels<S, T>& fast = winograd_kernels<S>(kernels);
+    const Call call;
 
     // A piece is a band of one sample's rows; whole samples where there are enough of them.
     const int64_t bands = min(p.out_h, cpu::ceil_div(kPieces, max(p.n, 1)));
@@ -140,6 +176,7 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
     auto piece = [&](int64_t index) {
         const int64_t n = index / bands, first = index % bands * band_rows, rows = min(band_rows, p.out_h - first);
         if (rows <= 0) return;
+        const Filters<T> filters = call.once_per_thread([&] { return prepare_filters(a, kernels); });
         const int64_t row_step = p.pool_stride_h * p.stride_h;
         const int64_t input_rows = (rows - 1) * row_step + (p.pool_h - 1) * p.stride_h + p.kh;
         const SampleView<const S> sample = sample_view(a.input, a.input_strides, n, p.c, p.h, p.w);
@@ -152,14 +189,15 @@ void forward_with(const ForwardArgs<S>& a, const Kernels<T>& kernels, const Para
         const auto by_winograd = [&] {
             const S* const x = cpu::stage_input<S>(kernels, p, sample, first * row_step, input_rows, true, 0);
             const int64_t size = cpu::winograd_input_size(p, kernels.lanes, fast.tile_columns, fast.tiles);
-            return fast.forward(p, rows, x, filter, bias, scratch<T>(Slot::kArranged, size), staged, code, y.data);
+            return fast.forward(p, rows, x, filters.winograd, filters.bias, scratch<T>(Slot::kArranged, size), staged,
+                                code, y.data);
         };
-        if (!filter || !by_winograd()) {
+        if (!filters.winograd || !by_winograd()) {
             const T* const x = cpu::stage_input<T>(kernels, p, sample, first * row_step, input_rows, true, 0);
             T* const planes = cpu::suits_planar(p, kernels.lanes)
                                   ? scratch<T>(Slot::kArranged, cpu::planar_size(p, kernels.lanes))
                                   : nullptr;
-            kernels.forward(p, rows, x, weight, bias, planes, staged, code);
+            kernels.forward(p, rows, x, filters.weight, filters.bias, planes, staged, code);
         }
         if (code != kept)
             for (int64_t row = 0; row < rows; ++row)
@@ -207,18 +245,7 @@ struct SampleGradients {
     const BackwardArgs<S>& a;
     const Kernels<T>& kernels;
     const PairKernels* pairs;
-    const void* weight_rows;  // pack_weight_rows(); null where no input gradient is asked for
-
-    SampleGradients(const BackwardArgs<S>& args, const Kernels<T>& of_isa, const PairKernels* of_pairs)
-        : a(args), kernels(of_isa), pairs(of_pairs), weight_rows(nullptr) {
-        if (!a.grad_input) return;
-        if constexpr (std::is_same_v<S, bfloat16>)
-            if (pairs) {
-                weight_rows = pack_weight_rows<S>(a, cpu::kPairElements, pairs->accumulators, cpu::pair_place);
-                return;
-            }
-        weight_rows = pack_weight_rows<T>(a, kernels.lanes, kernels.accumulators, [](int64_t q) { return q; });
-    }
+    const Call call{};
 
     Winners<T> stage_winners(int64_t n) const {
         const ConvPool& p = a.p;
@@ -261,12 +288,21 @@ struct SampleGradients {
         T* const own = unpadded ? in_place<T>(grad_input) : nullptr;
         T* const sum = own ? own : scratch<T>(Slot::kGradInput, size);
         if constexpr (std::is_same_v<S, bfloat16>)
-            if (pairs) pairs->input_gradient(p, static_cast<const S*>(weight_rows), winners.grad, winners.code, sum);
-        if (!pairs) kernels.input_gradient(p, static_cast<const T*>(weight_rows), winners.grad, winners.code, sum);
+            if (pairs) pairs->input_gradient(p, weight_pairs(), winners.grad, winners.code, sum);
+        if (!pairs) kernels.input_gradient(p, weight_rows(), winners.grad, winners.code, sum);
         if (!own) cpu::unstage(kernels, sum, p.padded_w(), p.pad_h, p.pad_w, grad_input);
     }
 
   private:
+    const S* weight_pairs() const {
+        return call.once_per_thread(
+            [&] { return pack_weight_rows<S>(a, cpu::kPairElements, pairs->accumulators, cpu::pair_place); });
+    }
+    const T* weight_rows() const {
+        return call.once_per_thread(
+            [&] { return pack_weight_rows<T>(a, kernels.lanes, kernels.accumulators, [](int64_t q) { return q; }); });
+    }
+
     template <typename Staged>
     const Staged* stage_input(int64_t n, int64_t slack) const {
         const ConvPool& p = a.p;
@@ -322,7 +358,7 @@ void backward_with(const BackwardArgs<S>& a, const Kernels<T>& kernels, const Pa
     const PairKernels* const pairs = in_pairs ? cpu::active_pair_kernels() : nullptr;
     const GradWeightLayout layout = cpu::grad_weight_layout(p, kernels.lanes, pairs);
     const Partition parts(a, layout, kernels.lanes);
-    const SampleGradients<S, T> sample(a, kernels, pairs);
+    const SampleGradients<S, T> sample{a, kernels, pairs};
     const bool parameters = a.grad_weight || a.grad_bias;
 
     // Both gradients of a sample one after the other, while it is in the cache; unless its channels are split up.
