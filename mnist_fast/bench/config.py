@@ -54,7 +54,7 @@ class BenchConfig:
         layers: measure each convolution block too, not only whole networks.
         overhead: measure a tiny block too, whose time is all Python, dispatch and allocation.
         threads: numbers of threads of torch's CPU pool, each measured separately; none leaves torch's choice.
-        budget: at most so many seconds of timed rounds for each comparison (all modes of one pass), its first warm-up
+        budget: at most so many seconds of rounds for each comparison (all modes of one pass), its first warm-up
             not counted; less where more of it would change the ratios by no more than 1%.
         repeats: rounds of each comparison; takes the place of ``budget``.
         seed: of parameters, images and labels.
