@@ -423,7 +423,7 @@ FAULTS = (
           "the input overwrites the gradient"),
     # --- block.cpp
     Fault("filters-of-the-call-before", "cpu/block.cpp",
-          "number != number_", "number == 0",
+          "latest_ != number_", "latest_ == 0",
           "what a thread prepared for one call is taken for the next one's"),
     Fault("sums-not-zeroed", "cpu/block.cpp",
           "if (parts.blocks == 1) std::memset(weight_partial, 0, partial_bytes);", ";",

@@ -46,21 +46,21 @@ T* in_place(const SampleView<S>& sample) {
 // does it for them, and then fetch it from that one's cache.
 class Call {
   public:
-    // What make() gave this thread in this call, in memory that the thread keeps. Each `Make` has one such result.
+    // What make() gives, in this thread's scratch: made anew where another call of any kind has been there since.
     template <typename Make>
     auto once_per_thread(const Make& make) const {
-        thread_local uint64_t number = 0;
         thread_local decltype(make()) made{};
-        if (number != number_) {
+        if (latest_ != number_) {
             made = make();
-            number = number_;
+            latest_ = number_;
         }
         return made;
     }
 
   private:
-    static inline std::atomic<uint64_t> last_{0};
-    const uint64_t number_ = ++last_;
+    static inline std::atomic<uint64_t> calls_{0};
+    static inline thread_local uint64_t latest_ = 0;  // whose is in this thread's scratch
+    const uint64_t number_ = ++calls_;
 };
 
 template <typename S, typename T>

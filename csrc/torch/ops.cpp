@@ -18,8 +18,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnist_fast, m) {
 
     // -> (loss, its gradient by logits): csrc/core/cross_entropy.h. logits float32 (N, C), targets int64 (N,).
     m.def("cross_entropy(Tensor logits, Tensor targets, float smoothing, float divisor) -> (Tensor, Tensor)");
-    // One step of Muon, in place: csrc/core/muon.h. rate: float64, (); the others float32, all
-    // contiguous or all channels_last.
+    // One step of Muon, in place: csrc/core/muon.h. rate: float64, (); the others float32, all contiguous
+    // or all channels_last.
     m.def(
         "muon_(Tensor(a!) parameter, Tensor(b!) momentum_buffer, Tensor gradient, Tensor rate, float momentum, "
         "float weight_decay, int steps) -> ()");

@@ -302,6 +302,32 @@ void check_bfloat16() {
         }
 }
 
+// --- two calls in turn ----------------------------------------------------------------------------------------------
+
+// A pool that several callers share may give a thread a piece of one call between two pieces of another.
+void check_calls_in_turn() {
+    static const ConvPool p = make_conv_pool({3, 4, 8, 8, 16, 3, 3, 1, 1, 0, 0, 2, 2, 2, 2, true});
+    static const Strides x_strides = contiguous(p.c, p.h, p.w), w_strides = contiguous(p.c, p.kh, p.kw),
+                         y_strides = contiguous(p.o, p.out_h, p.out_w);
+    const auto of = [](int64_t count, float value) { return std::vector<float>(static_cast<size_t>(count), value); };
+    static const std::vector<float> x = of(p.n * x_strides.n, 1), other_w = of(p.o * w_strides.n, 3);
+    static const std::vector<uint8_t> winners(static_cast<size_t>(p.n * p.out_h * p.code_row()));
+    static std::vector<float> g = of(p.n * y_strides.n, 1), gx = of(p.n * x_strides.n, 0);
+    const std::vector<float> w = of(p.o * w_strides.n, 2);
+    std::vector<float> y = of(p.n * y_strides.n, 0);
+    const Parallel in_turn{[](int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
+        for (int64_t i = 0; i < count; ++i) {
+            body(context, i, i + 1);
+            backward<float>({p, g.data(), y_strides, x.data(), x_strides, other_w.data(), w_strides, winners.data(),
+                             gx.data(), x_strides, nullptr, w_strides, nullptr},
+                            kThreads);
+        }
+    }};
+    forward<float>({p, x.data(), x_strides, w.data(), w_strides, nullptr, y.data(), y_strides, nullptr}, in_turn);
+    std::snprintf(current, sizeof current, "of a call between whose pieces another one ran\n");
+    compare(y, of(p.n * y_strides.n, 2.0f * 9 * 4), false, "wrong output");
+}
+
 // --- refusals -------------------------------------------------------------------------------------------------------
 
 template <typename Error>
@@ -381,6 +407,7 @@ void check_refusals() {
 int main(int argc, char** argv) {
     const int problems = argc > 1 ? std::atoi(argv[1]) : 200;
     for (int signal : {SIGSEGV, SIGBUS, SIGABRT}) std::signal(signal, on_crash);
+    check_calls_in_turn();
     check_refusals();
     check_bfloat16();
     for (int i = 0; i < problems; ++i) {
